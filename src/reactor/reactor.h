@@ -113,8 +113,8 @@ struct post {
     post_fn *fn;
 };
 
-/* Any thread, the reactor's own included; in order per sender; p needs no initialisation and must not be pending. fn may
- * free it or post it again. What a message's function posts to its own reactor comes in a later turn. */
+/* Any thread, the reactor's own included; in order per sender; p needs no initialisation and must not be pending. fn
+ * may free it or post it again. What a message's function posts to its own reactor comes in a later turn. */
 void reactor_post(struct reactor *r, struct post *p, post_fn *fn);
 
 /* --- later: after the current batch of events --------------------------------------------------------------------- */

@@ -84,7 +84,7 @@ BENCH    := $(BENCH_SRC:%.c=$(BUILD)/%)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS_OBJ := $(addsuffix .o,$(UNIT) $(FUZZ) $(FAULT) $(BENCH)) $(BUILD)/t/fuzz/driver.o
-CHECKS   := $(wildcard $(addprefix scripts/check-,layers size tour rfc keys))
+CHECKS   := $(if $(SAN),,$(wildcard $(addprefix scripts/check-,layers size tour rfc keys)))
 
 .PHONY: all check unit fuzz-replay fault proto lint tidy asan tsan fuzz fuzz-run soak bench quickstart install \
         uninstall clean FORCE
@@ -121,13 +121,14 @@ $(BUILD)/t/%.o: t/%.c $(BUILD)/flags $(DEPS)/stamp
 	@echo "  CC    $<"
 	@$(CC) $(TEST_CFLAGS) -MMD -MP -c $< -o $@
 
+# Thin archives with q: files of the same name in two folders must not replace each other
 $(LIB): $(LIB_OBJ) $(BUILD)/sources
 	@echo "  AR    $@"
-	@rm -f $@ && ar rcs $@ $(LIB_OBJ)
+	@rm -f $@ && ar qcsT $@ $(LIB_OBJ)
 
 $(TLIB): $(TLIB_OBJ) $(BUILD)/sources
 	@mkdir -p $(@D)
-	@rm -f $@ && ar rcs $@ $(TLIB_OBJ)
+	@rm -f $@ && ar qcsT $@ $(TLIB_OBJ)
 
 link = @echo "  LINK  $@"; $(CC) $(ALL_LDFLAGS) -o $@ $(1) $(LIBS)
 

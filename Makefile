@@ -214,7 +214,8 @@ $(BUILD)/tidy/%.ok: %.c .clang-tidy $(DEPS)/stamp
 # ---- trying and installing -----------------------------------------------------------------------------------------
 
 quickstart: all
-	@if test -x scripts/quickstart; then exec scripts/quickstart; else echo "scripts/quickstart is not there yet"; exit 1; fi
+	@test -x scripts/quickstart || { echo "scripts/quickstart is not there yet"; exit 1; }
+	@BUILD='$(abspath $(BUILD))' POSTHOUSE='$(abspath $(BUILD)/posthouse)' scripts/quickstart
 
 MANPAGES := $(wildcard man/*.[1-9])
 EXAMPLES := $(wildcard conf/*.json conf/*.md)

@@ -7,6 +7,8 @@
 #ifndef BASE_OWN_H
 #define BASE_OWN_H
 
+#include <stddef.h>
+
 #define OWNED
 #define TAKES
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))

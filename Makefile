@@ -36,7 +36,7 @@ ifeq ($(SAN),address)
 else ifeq ($(SAN),thread)
   HARDEN := -fsanitize=thread -fno-omit-frame-pointer -O1
   SANLD  := $(HARDEN) $(if $(CLANG),,-static-libtsan)
-  WRAP   := setarch -R
+  WRAP   := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 else ifeq ($(SAN),fuzzer)
   HARDEN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
   SANLD  := $(subst fuzzer-no-link,fuzzer,$(HARDEN))

@@ -110,7 +110,7 @@
 #define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE  /* TLS 1.3 in mbedTLS 3.6 requires it; free without a client certificate */
 #define MBEDTLS_SSL_KEYING_MATERIAL_EXPORT /* channel binding "tls-exporter", RFC 9266 */
 
-/* Memory per connection: small records out, and buffers that shrink after the handshake */
+/* Memory per connection: small records out, and buffers of the negotiated record size after the handshake */
 #define MBEDTLS_SSL_IN_CONTENT_LEN 16384  /* the largest record a peer may send, RFC 8446 5.1 */
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 8192
 #define MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH

@@ -112,7 +112,7 @@ static void put_token(struct buf *b, slice name)
     }
 }
 
-/* Report one error at the member `name` (empty: the object itself), at element `index` if that is not negative. */
+/* Report one error at the member `name` (SLICE_NONE: the object itself), at element `index` if that is not negative. */
 static void report_at(struct reading *r, slice name, ssize_t index, struct buf *message)
 {
     struct buf pointer = BUF_INIT;
@@ -120,7 +120,7 @@ static void report_at(struct reading *r, slice name, ssize_t index, struct buf *
     r->errors++;
     if (r->report != NULL) {
         buf_put_str(&pointer, r->pointer == NULL ? "" : r->pointer);
-        if (name.len > 0)
+        if (name.ptr != NULL) /* "" is a name as well */
             put_token(&pointer, name);
         if (index >= 0)
             buf_printf(&pointer, "/%zd", index);
@@ -190,14 +190,13 @@ static void report_kind(struct reading *r, const struct key_row *row, const json
     report_at(r, slice_str(row->name), -1, &message);
 }
 
-/* The limits of a number; a row without limits still has those of its type. */
+/* The limits of a number; a row without an upper one still has that of its type. */
 static void limits_of(const struct key_row *row, uint64_t *min, uint64_t *max)
 {
     uint64_t type_max = row->type == KEY_U32 ? UINT32_MAX : UINT64_MAX;
-    bool has_limits = row->min != 0 || row->max != 0;
 
-    *min = has_limits ? row->min : 0;
-    *max = has_limits && row->max < type_max ? row->max : type_max;
+    *min = row->min;
+    *max = row->max != 0 && row->max < type_max ? row->max : type_max;
 }
 
 static void read_number(struct reading *r, const struct key_row *row, const json_t *v, void *field)
@@ -271,9 +270,12 @@ static bool check_string(struct reading *r, const struct key_row *row, const jso
 
     if (slice_find_byte(s, '\0') >= 0) {
         buf_put_str(&message, "expected a string without NUL, found one with it");
-    } else if ((row->min != 0 || row->max != 0) && (s.len < row->min || s.len > row->max)) {
-        buf_printf(&message, "expected a string of %llu to %llu octets, found %zu octets", (unsigned long long)row->min,
-                   (unsigned long long)row->max, s.len);
+    } else if (s.len < row->min && row->max == 0) {
+        buf_printf(&message, "expected a string of at least %llu octets, found one of %zu",
+                   (unsigned long long)row->min, s.len);
+    } else if (s.len < row->min || (row->max != 0 && s.len > row->max)) {
+        buf_printf(&message, "expected a string of %llu to %llu octets, found one of %zu",
+                   (unsigned long long)row->min, (unsigned long long)row->max, s.len);
     } else {
         return true;
     }

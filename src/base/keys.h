@@ -50,7 +50,7 @@ struct key_row {
     size_t offset;         /* in the room's struct */
     uint64_t def;          /* default of numbers, bool, enum index */
     const char *def_text;  /* default of KEY_STR (NULL = empty); KEY_STRS: '|'-separated or NULL */
-    uint64_t min, max;     /* of numbers; of the length in octets of each string; 0, 0 = no limit */
+    uint64_t min, max;     /* of numbers; of the length in octets of each string; max 0 = none */
     enum key_unit unit;
     enum key_reload reload;
     const char *words;     /* KEY_ENUM: "off|opportunistic|required" */

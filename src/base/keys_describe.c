@@ -107,18 +107,17 @@ static json_t *default_value(const struct key_row *row)
 
 static void put_string_limits(json_t *schema, const struct key_row *row)
 {
-    if (row->min == 0 && row->max == 0)
-        return;
-    set(schema, "minLength", number(row->min));
-    set(schema, "maxLength", number(row->max));
+    if (row->min != 0)
+        set(schema, "minLength", number(row->min));
+    if (row->max != 0)
+        set(schema, "maxLength", number(row->max));
 }
 
 static void put_number_limits(json_t *schema, const struct key_row *row)
 {
-    bool has_limits = row->min != 0 || row->max != 0;
     uint64_t max = row->type == KEY_U32 ? UINT32_MAX : UINT64_MAX;
 
-    if (has_limits && row->max < max)
+    if (row->max != 0 && row->max < max)
         max = row->max;
     set(schema, "type", json_string("integer"));
     set(schema, "minimum", number(row->min));

@@ -253,11 +253,9 @@ static void turn(struct reactor *r, bool may_wait)
 
     alarm_set(r);
     ev_run(r->loop, may_wait && !is_busy ? EVRUN_ONCE : EVRUN_NOWAIT);
-    if (list_is_empty(&r->batch)) {
-        take_posts(r);
-        if (r->clock->is_fake) /* it may have moved since the wait: its timers go before the messages just taken */
-            turn_set_time(r);
-    }
+    take_posts(r); /* always: the wake for them may just have been used up */
+    if (r->clock->is_fake) /* it may have moved since the wait: its timers go before the messages just taken */
+        turn_set_time(r);
     run_timers(r);
     run_posts(r, POSTS_PER_TURN);
     run_laters(r);

@@ -81,7 +81,7 @@ static void call_end(const struct reactor *r, const struct call *c)
 #ifdef PH_DEBUG
     const int64_t took_us = clock_mono_us(r->clock) - c->began_us;
 
-    if (took_us > REACTOR_BUDGET_MS * 1000)
+    if (took_us > REACTOR_BUDGET_MS * 1000 && !r->clock->is_fake)
         diag_warn("reactor", "%s: %s function at %#" PRIxPTR " took %" PRId64 " us", r->name, c->kind, c->fn, took_us);
 #else
     (void)r;
@@ -411,7 +411,7 @@ static void on_io(struct ev_loop *loop, ev_io *w, int revents)
     struct io *io = CONTAINER_OF(w, struct io, impl);
     unsigned ready = (unsigned)revents & io->events;
 
-    if (revents & EV_ERROR) { /* not a descriptor: libev has stopped the watcher; the caller's next call will tell it */
+    if (revents & EV_ERROR) { /* the kernel cannot watch it, libev has stopped: let the caller try what it waits for */
         ready = io->events;
         io->events = 0;
     }

@@ -71,7 +71,8 @@ struct io {
     _Alignas(void *) unsigned char impl[48];
 };
 
-/* fd: borrowed; nothing is waited for yet. Stop before closing it; init again for a new descriptor. */
+/* fd: open, borrowed; nothing is waited for yet. Stop before closing it (else the process aborts); init again for a new
+ * descriptor. */
 void io_init(struct io *io, struct reactor *r, int fd, io_fn *fn);
 
 /* Level-triggered: fn is called in every turn in which one of `events` is ready; errors and hang-up count as both.

@@ -4,9 +4,9 @@
 #include "base/crc.h"
 #include "journal/format.h"
 
-#define HEAD_MAGIC "PHJFOOT1"
-#define TRAILER_MAGIC "PHJEND1\n"
 #define MAGIC_BYTES 8u
+static const unsigned char head_magic[MAGIC_BYTES] = { 'P', 'H', 'J', 'F', 'O', 'O', 'T', '1' };
+static const unsigned char trailer_magic[MAGIC_BYTES] = { 'P', 'H', 'J', 'E', 'N', 'D', '1', '\n' };
 
 enum { HEAD_AT_COUNT = 8, HEAD_AT_PAYLOADS = 16, HEAD_AT_ZERO = 24, HEAD_AT_CRC = 28 };
 enum {
@@ -70,7 +70,7 @@ void footer_writer_finish(struct footer_writer *w, uint64_t records_end, uint64_
 
     ASSERT(head_at % RECORD_ALIGN == 0 && head_at >= records_end);
     p = buf_extend(out, FOOTER_HEAD_BYTES);
-    memcpy(p, HEAD_MAGIC, MAGIC_BYTES);
+    memcpy(p, head_magic, MAGIC_BYTES);
     put_le64(p + HEAD_AT_COUNT, w->count);
     put_le64(p + HEAD_AT_PAYLOADS, w->payloads.len);
     put_le32(p + HEAD_AT_ZERO, 0);
@@ -82,7 +82,7 @@ void footer_writer_finish(struct footer_writer *w, uint64_t records_end, uint64_
     crc = crc32c(crc, w->payloads.ptr, w->payloads.len);
 
     p = buf_extend(out, FOOTER_TRAILER_BYTES);
-    memcpy(p, TRAILER_MAGIC, MAGIC_BYTES);
+    memcpy(p, trailer_magic, MAGIC_BYTES);
     put_le64(p + TRAILER_AT_HEAD, head_at);
     put_le64(p + TRAILER_AT_LAST_SEQ, w->last_seq);
     put_le64(p + TRAILER_AT_NEWEST_MS, (uint64_t)w->newest_ms);
@@ -97,7 +97,7 @@ int footer_peek(slice tail, uint32_t salt, uint64_t file_bytes, struct footer *f
 {
     const unsigned char *p = tail.ptr;
 
-    if (tail.len != FOOTER_TRAILER_BYTES || memcmp(p, TRAILER_MAGIC, MAGIC_BYTES) != 0)
+    if (tail.len != FOOTER_TRAILER_BYTES || memcmp(p, trailer_magic, MAGIC_BYTES) != 0)
         return err_set(err, ERR_DAMAGE, "the file does not end with a footer");
     if (get_le32(p + TRAILER_AT_CRC) != crc32c(format_seed(salt), p, TRAILER_AT_CRC))
         return err_set(err, ERR_DAMAGE, "the footer's trailer has a wrong checksum");
@@ -117,7 +117,7 @@ int footer_peek(slice tail, uint32_t salt, uint64_t file_bytes, struct footer *f
 
 int footer_locate(slice tail, uint32_t salt, uint64_t file_bytes, uint64_t *head_at, struct err *err)
 {
-    struct footer f;
+    struct footer f = { 0 };
 
     if (footer_peek(tail, salt, file_bytes, &f, err) < 0)
         return -1;
@@ -143,7 +143,7 @@ static int head_decode(slice in, struct footer *f, struct err *err)
     const unsigned char *p = in.ptr;
     uint64_t payload_bytes, body_bytes = in.len - FOOTER_HEAD_BYTES - FOOTER_TRAILER_BYTES;
 
-    if (memcmp(p, HEAD_MAGIC, MAGIC_BYTES) != 0 ||
+    if (memcmp(p, head_magic, MAGIC_BYTES) != 0 ||
         get_le32(p + HEAD_AT_CRC) != crc32c(format_seed(f->salt), p, HEAD_AT_CRC))
         return err_set(err, ERR_DAMAGE, "the head of the footer is not valid");
     f->count = get_le64(p + HEAD_AT_COUNT);

@@ -208,7 +208,8 @@ static int entry_delete(struct segment_dir *d, const struct segment_entry *e, bo
     if (file_unlink(path.text, err) < 0)
         return -1;
     *is_gone = true;
-    return segment_root_sync(d, e->root, err);
+    /* A temporary name may come back after a crash: the next open removes it. */
+    return e->is_temp ? 0 : segment_root_sync(d, e->root, err);
 }
 
 int segment_drop(struct segment_dir *d, uint64_t number, struct err *err)

@@ -8,6 +8,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "base/diag.h"
 #include "base/slice.h"
 
 #define LOCK_FILE "lock"
@@ -88,7 +89,7 @@ static void write_holder(int fd)
     len = snprintf(text, sizeof(text), "%s %ld %s\n", host, (long)getpid(), boot);
     /* For people only: without it (a full disk) the lock holds all the same. */
     if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
-        (void)ftruncate(fd, 0);
+        diag_warn("journal", "the lock of %.80s carries no holder's name", host);
 }
 
 int guard_lock(const char *dir, struct err *err)

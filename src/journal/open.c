@@ -89,12 +89,18 @@ int tail_settle(struct journal *j, uint64_t upto, struct err *err)
 
         if (room->settle != NULL && room->settle(&j->tx, room->state, upto, err) < 0) {
             index_abort(&j->tx.view);
+            rooms_aborted(j);
             return -1;
         }
     }
     tx_live_flush(&j->tx);
     meta.young_from = rooms_young_from(j);
-    return index_commit(&j->tx.view, &meta, err);
+    if (index_commit(&j->tx.view, &meta, err) < 0) {
+        rooms_aborted(j);
+        return -1;
+    }
+    rooms_committed(j); /* else a later batch that is aborted would bring back what was settled here */
+    return 0;
 }
 
 /* --- helpers' jobs ------------------------------------------------------------------------------------------------ */
@@ -376,6 +382,35 @@ static void rooms_register(struct journal *j, const struct journal_setup *setup)
             panic("record type %04x is registered twice", j->types[i].type);
 }
 
+/* The identity of a journal that has no segment yet stands in a file of its own, so that its index is known again. */
+static int id_load(struct journal *j, struct err *err)
+{
+    struct buf path = BUF_INIT;
+    int fd = -1, rc = -1;
+
+    buf_printf(&path, "%s/journal/id", j->dir);
+    fd = open(buf_str(&path), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        err_sys(err, errno, "opening %s", buf_str(&path));
+        goto out;
+    }
+    if (pread(fd, j->id, sizeof j->id, 0) == (ssize_t)sizeof j->id) {
+        rc = 0;
+        goto out;
+    }
+    random_octets(j->id, sizeof j->id);
+    if (pwrite(fd, j->id, sizeof j->id, 0) != (ssize_t)sizeof j->id || fdatasync(fd) < 0) {
+        err_sys(err, errno, "writing %s", buf_str(&path));
+        goto out;
+    }
+    rc = 0;
+out:
+    if (fd >= 0)
+        close(fd);
+    buf_free(&path);
+    return rc;
+}
+
 static int segments_open(struct journal *j, const struct journal_setup *setup, struct err *err)
 {
     const char **roots = mem_alloc_array(setup->partition_count + 1, sizeof *roots);
@@ -410,13 +445,11 @@ static int segments_open(struct journal *j, const struct journal_setup *setup, s
         if (info.header.epoch > j->epoch)
             j->epoch = info.header.epoch;
     }
-    if (!found) {
-        random_octets(j->id, sizeof j->id);
+    if (!found)
         j->epoch = 1;
-    }
     if (setup->promote)
         j->epoch++;
-    return 0;
+    return found ? 0 : id_load(j, err);
 }
 
 static int index_start(struct journal *j, bool discard, enum index_open_result *trust, struct err *err)

@@ -217,8 +217,11 @@ bool segment_pin(struct segment_dir *d, uint64_t number, struct segment_pin *pin
         pin->file = segment_file_new(d, e, fd);
         fd = -1;
     }
-    if (pin->file != NULL)
+    if (pin->file != NULL) {
         pin->fd = pin->file->fd;
+        pin->number = number;
+        pin->salt = e->info.header.salt;
+    }
     pthread_mutex_unlock(&d->lock);
     if (fd >= 0)
         close(fd);

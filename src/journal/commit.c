@@ -265,14 +265,14 @@ int journal_run(struct journal *j, struct journal_op *op, struct err *err)
 /* --- a batch ------------------------------------------------------------------------------------------------------
  * */
 
-static void rooms_committed(struct journal *j)
+void rooms_committed(struct journal *j)
 {
     for (unsigned i = 0; i < j->room_count; i++)
         if (j->rooms[i]->committed != NULL)
             j->rooms[i]->committed(j->rooms[i]->state);
 }
 
-static void rooms_aborted(struct journal *j)
+void rooms_aborted(struct journal *j)
 {
     for (unsigned i = 0; i < j->room_count; i++)
         if (j->rooms[i]->aborted != NULL)

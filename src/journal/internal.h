@@ -128,6 +128,7 @@ struct journal {
     /* owner: committer (or the opening thread) */
     struct segment_writer tail;
     bool has_tail;
+    bool tail_is_fence; /* its first sequence voids records in the segment before: kept, though empty */
     uint64_t next_seq;
     struct journal_tx tx;
     struct buf out; /* encoded records of a batch */

@@ -56,6 +56,7 @@ int tail_open(struct journal *j, bool use_reserve, struct err *err)
         return err_set(err, ERR_DENIED, "another server writes to %s", j->dir);
     }
     j->has_tail = true;
+    j->tail_is_fence = false;
     counter_add(&journal_counters[JC_ROLLS], 1);
     prepare_later(j);
     return 0;
@@ -584,10 +585,12 @@ void journal_close(struct journal **jp)
         uint64_t number = j->tail.header.number, records_end = j->tail.at;
 
         segment_writer_close(&j->tail);
-        if (records_end == SEGMENT_PAGE_BYTES)
-            segment_drop(j->segments, number, &err);
-        else if (clean)
+        if (records_end == SEGMENT_PAGE_BYTES) {
+            if (!j->tail_is_fence)
+                segment_drop(j->segments, number, &err);
+        } else if (clean) {
             seal_now(j, number, records_end);
+        }
     }
     index_close(&j->index, clean);
     journal_free(j);

@@ -2,7 +2,8 @@
  *
  *   PH_FAULT_DIR       the directory, absolute and without symbolic links
  *   PH_FAULT           KIND:N:ACTION[:on], several separated by ','. The N-th call of that kind (from 1; with "on" every one from there) is
- *                      answered with ACTION: EIO, ENOSPC, EDQUOT, SHORT (half of a write is done), KILL (the process dies before the call)
+ *                      answered with ACTION: EIO, ENOSPC, EDQUOT, SHORT (half of a write is done), KILL (the process dies before the call),
+ *                      EIOKEPT (of a sync: it fails although everything reached the disk)
  *                      KIND: open write pwrite pwritev pread ftruncate fallocate fsync fdatasync rename unlink mkdir any
  *   PH_FAULT_REPORT    file that gets one line "KIND COUNT" each when the process ends
  *   PH_FAULT_CAPACITY  octets: the disk below the directory holds no more. Blocks of 4,096; writing over what is allocated is free;
@@ -44,7 +45,7 @@ enum kind {
 static const char *const kind_names[K_COUNT] = { "open", "write", "pwrite", "pwritev", "pread", "ftruncate", "fallocate",
                                                  "fsync", "fdatasync", "rename", "unlink", "mkdir", "any" };
 
-enum action { DO_IT, FAIL, CUT_SHORT, DIE };
+enum action { DO_IT, FAIL, FAIL_KEPT, CUT_SHORT, DIE };
 struct rule {
     enum kind kind;
     unsigned long n;
@@ -116,6 +117,8 @@ static void parse_rule(char *text)
         r->action = CUT_SHORT;
     else if (strcmp(action, "KILL") == 0)
         r->action = DIE;
+    else if (strcmp(action, "EIOKEPT") == 0)
+        r->action = FAIL_KEPT, r->sys = EIO;
     else
         r->sys = strcmp(action, "EIO") == 0 ? EIO : strcmp(action, "ENOSPC") == 0 ? ENOSPC : EDQUOT;
     if (r->action == FAIL && (i == K_FSYNC || i == K_FDATASYNC || i == K_ANY))
@@ -626,6 +629,7 @@ int posix_fallocate64(int fd, off_t at, off_t len)
 
 static int sync_common(int fd, enum kind kind)
 {
+    enum action action;
     struct file *f;
     int rc;
 
@@ -636,9 +640,10 @@ static int sync_common(int fd, enum kind kind)
         return kind == K_FSYNC ? REAL(fsync)(fd) : REAL(fdatasync)(fd);
     }
     f = fault.has_sync_faults ? file_of_fd(fd) : NULL;
-    rc = decide(kind) == FAIL ? -1 : 0;
+    action = decide(kind);
+    rc = action == DO_IT ? 0 : -1;
     if (f != NULL)
-        pages_synced(f, rc == 0);
+        pages_synced(f, action != FAIL);
     if (rc == 0)
         rc = kind == K_FSYNC ? REAL(fsync)(fd) : REAL(fdatasync)(fd);
     leave();

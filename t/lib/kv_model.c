@@ -291,6 +291,21 @@ bool kv_model_line(struct kv_model *m, const char *line, char why[160])
     return true;
 }
 
+bool kv_model_lines(struct kv_model *m, const char *path, char why[160])
+{
+    FILE *f = fopen(path, "r");
+    char line[100];
+    bool is_good = f != NULL;
+
+    if (!is_good)
+        snprintf(why, 160, "cannot read %.120s", path);
+    while (is_good && fgets(line, sizeof(line), f) != NULL && strchr(line, '\n') != NULL)
+        is_good = kv_model_line(m, line, why);
+    if (f != NULL)
+        fclose(f);
+    return is_good;
+}
+
 int kv_model_save(const struct kv_model *m, const char *path)
 {
     FILE *f = fopen(path, "w");

@@ -107,6 +107,8 @@ struct kv_model {
 void kv_model_init(struct kv_model *m, const struct kv_plan *plan, uint32_t clients);
 /* One line of the log; false when it makes no sense (text says why). */
 bool kv_model_line(struct kv_model *m, const char *line, char why[160]);
+/* All lines of a file, an incomplete last one left out. */
+bool kv_model_lines(struct kv_model *m, const char *path, char why[160]);
 /* Whole models as a file, so that rounds of a soak need not replay their past. */
 int kv_model_save(const struct kv_model *m, const char *path);
 int kv_model_load(struct kv_model *m, const char *path);

@@ -260,7 +260,7 @@ static void scan__passes_over_a_damaged_payload(void **state)
 
     (void)state;
     build_page(&b, SALT, 1, 1);
-    build_simple(&inner, SALT, 99, 0, 8);
+    build_simple(&inner, SALT, 99, 0, 3);
     at = build_record(&b, SALT, (struct record_header){ .seq = 1 }, buf_slice(&inner));
     next = build_simple(&b, SALT, 2, 0, 8);
     b.ptr[at + 56 + 63] ^= 1; /* padding of the inner record: that would still be valid */

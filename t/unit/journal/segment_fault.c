@@ -207,14 +207,21 @@ static void seal(struct life *l, unsigned i, uint64_t records_end)
     struct buf mem = BUF_INIT;
     struct segment_info info;
     uint64_t bad_bytes;
+    bool is_sealed;
     struct footer f;
 
     if (l->number[i] == 0)
         return;
-    note(l, segment_seal(l->site.dir, l->number[i], records_end, NULL) == 0);
+    is_sealed = segment_seal(l->site.dir, l->number[i], records_end, NULL) == 0;
+    note(l, is_sealed);
     assert_true(segment_dir_find(l->site.dir, l->number[i], &info));
-    if (info.is_sealed)
+    assert_true(info.is_sealed == is_sealed);
+    if (is_sealed) {
+        fault.is_armed = false; /* it is true, whatever fails from now on */
+        assert_int_equal(segment_read_footer(l->site.dir, l->number[i], &f, &mem, NULL), 0);
+        fault.is_armed = true;
         note(l, segment_read_footer(l->site.dir, l->number[i], &f, &mem, NULL) == 0);
+    }
     note(l, segment_read_all(l->site.dir, l->number[i], &mem, &bad_bytes, NULL) == 0 && bad_bytes == 0);
     buf_free(&mem);
 }
@@ -392,11 +399,33 @@ static void segments__short_transfers_and_interruptions(void **state)
     }
 }
 
-/* A file system that cannot allocate ahead: the reserve is written instead. */
+/* A file system that cannot allocate ahead: spare and reserve are written instead. */
 static void segments__without_fallocate(void **state)
 {
+    struct segment_site s;
+    struct buf file = BUF_INIT;
+
     (void)state;
     run(FALLOCATE, 1, true, false, EOPNOTSUPP);
+    site_init(&s);
+    s.conf.reserve_segments = 1;
+    site_open(&s);
+    memset(&fault, 0, sizeof(fault));
+    fault.call = FALLOCATE;
+    fault.n = 1;
+    fault.from_on = true;
+    fault.error = EOPNOTSUPP;
+    fault.is_armed = true;
+    site_sealed(&s, 1, 1, 8);
+    assert_int_equal(segment_drop(s.dir, 1, NULL), 0);
+    site_get(&s, 0, "spare-1", &file);
+    assert_int_equal(file.len, SITE_SEGMENT_BYTES);
+    assert_int_equal(segment_dir_prepare(s.dir, NULL), 0);
+    site_get(&s, 0, "reserve-1", &file);
+    assert_int_equal(file.len, SITE_SEGMENT_BYTES);
+    fault.is_armed = false;
+    buf_free(&file);
+    site_free(&s);
 }
 
 /* --- single answers ----------------------------------------------------------------------------------------------- */

@@ -30,29 +30,21 @@ int log_segments(struct journal *j, OWNED struct log_segment **out, unsigned *co
     return 0;
 }
 
-static int visit_footer(struct journal *j, const struct log_segment *s, const struct segment_visit *v, struct err *err)
+static int visit_footer(const struct footer *footer, const struct segment_visit *v, struct err *err)
 {
     struct footer_cursor c;
     struct footer_entry e;
-    struct footer footer;
-    struct buf mem = BUF_INIT;
     slice payload;
-    int rc = -1;
 
-    if (segment_read_footer(j->segments, s->info.header.number, &footer, &mem, err) < 0)
-        goto out;
-    footer_begin(&c, &footer);
+    footer_begin(&c, footer);
     while (footer_next(&c, &e, &payload)) {
         struct record r = { e.header.type,   e.header.flags,   e.header.part, e.header.seq,
                             e.header.object, e.header.time_ms, payload };
 
         if (v->record != NULL && v->record(v->arg, &r, &e.header, e.offset, err) < 0)
-            goto out;
+            return -1;
     }
-    rc = 0;
-out:
-    buf_free(&mem);
-    return rc;
+    return 0;
 }
 
 /* --- an unsealed segment ------------------------------------------------------------------------------------------
@@ -196,7 +188,8 @@ static int visit_scan(struct journal *j, const struct log_segment *s, uint64_t t
     if (bad_bytes != 0)
         diag_error("journal", "segment %llx: %llu octets cannot be read", (unsigned long long)s->info.header.number,
                    (unsigned long long)bad_bytes);
-    items_read(&t, buf_slice(&mem));
+    /* copies of record headers in a footer that does not validate are no records */
+    items_read(&t, slice_sub(buf_slice(&mem), 0, s->info.is_sealed ? s->info.records_end : mem.len));
     rc = 0;
     for (size_t i = 0; i < t.count && rc == 0; i++)
         rc = item_step(&t, i, err);
@@ -215,16 +208,27 @@ out:
 int segment_visit(struct journal *j, const struct log_segment *s, uint64_t trusted_seq, const struct segment_visit *v,
                   uint64_t *cut, uint64_t *last_seq, struct err *err)
 {
+    struct footer footer;
+    struct buf mem = BUF_INIT;
+    struct err why = ERR_INIT;
     uint64_t ignored;
+    int rc;
 
     if (cut == NULL)
         cut = &ignored;
     if (last_seq == NULL)
         last_seq = &ignored;
-    *cut = 0;
-    if (s->info.is_sealed) {
-        *last_seq = s->info.last_seq;
-        return visit_footer(j, s, v, err);
+    if (!s->info.is_sealed)
+        return visit_scan(j, s, trusted_seq, v, cut, last_seq, err);
+    if (segment_read_footer(j->segments, s->info.header.number, &footer, &mem, &why) == 0) {
+        rc = visit_footer(&footer, v, err);
+    } else {
+        /* the records themselves are still there, all of them: it was sealed */
+        diag_warn("journal", "%s; reading the records themselves", why.text);
+        rc = visit_scan(j, s, s->info.last_seq, v, &ignored, last_seq, err);
     }
-    return visit_scan(j, s, trusted_seq, v, cut, last_seq, err);
+    buf_free(&mem);
+    *cut = 0;
+    *last_seq = s->info.last_seq;
+    return rc;
 }

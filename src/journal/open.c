@@ -438,6 +438,12 @@ static int segments_open(struct journal *j, const struct journal_setup *setup, s
     if (rc < 0)
         return -1;
     for (uint64_t at = 0; segment_dir_next(j->segments, &at, &info);) {
+        if (info.is_damaged && info.header.salt == 0) { /* without header nothing in it can be told from chance */
+            j->report.damaged_places++;
+            counter_add(&journal_counters[JC_DAMAGED], 1);
+            diag_error("journal", "damage in segment %016llx, octets 0 to %u: it has no valid header and is left alone",
+                       (unsigned long long)info.header.number, SEGMENT_PAGE_BYTES);
+        }
         if (info.is_damaged)
             continue;
         if (!found)

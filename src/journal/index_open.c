@@ -610,18 +610,18 @@ static void mark_clean(struct index *ix)
     }
 }
 
-void index_close(struct index **out, bool clean)
+void index_close(struct index **ix, bool clean)
 {
-    struct index *ix = *out;
+    struct index *it = *ix;
 
-    if (ix == NULL)
+    if (it == NULL)
         return;
-    ASSERT(atomic_load(&ix->readers) == 0 && !atomic_load(&ix->writing));
-    if (!ix->read_only && !atomic_load(&ix->distrusted)) {
+    ASSERT(atomic_load(&it->readers) == 0 && !atomic_load(&it->writing));
+    if (!it->read_only && !atomic_load(&it->distrusted)) {
         if (clean)
-            mark_clean(ix);
+            mark_clean(it);
         else
-            index_state_proven(ix); /* nobody died of it */
+            index_state_proven(it); /* nobody died of it */
     }
-    destroy(out);
+    destroy(ix);
 }

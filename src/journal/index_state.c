@@ -7,7 +7,7 @@
 #include "base/bytes.h"
 #include "base/crc.h"
 
-#define STATE_MAGIC "PHINDEX\n"
+static const unsigned char state_magic[8] = { 'P', 'H', 'I', 'N', 'D', 'E', 'X', '\n' };
 #define STATE_LAYOUT 1u
 #define STATE_CLEAN 1u
 
@@ -30,7 +30,7 @@ enum {
 void index_state_encode(unsigned char out[INDEX_STATE_BYTES], const struct index_state *s)
 {
     memset(out, 0, INDEX_STATE_BYTES);
-    memcpy(out, STATE_MAGIC, 8);
+    memcpy(out, state_magic, sizeof(state_magic));
     put_le32(out + AT_LAYOUT, STATE_LAYOUT);
     put_le32(out + AT_FORMAT, s->format);
     memcpy(out + AT_JOURNAL, s->journal_id, JOURNAL_ID_BYTES);
@@ -53,7 +53,7 @@ int index_state_decode(slice in, struct index_state *s, struct err *err)
     memset(s, 0, sizeof(*s));
     if (in.len != INDEX_STATE_BYTES)
         return err_set(err, ERR_DAMAGE, "it has %zu octets instead of %u", in.len, INDEX_STATE_BYTES);
-    if (memcmp(p, STATE_MAGIC, 8) != 0)
+    if (memcmp(p, state_magic, sizeof(state_magic)) != 0)
         return err_set(err, ERR_DAMAGE, "bad magic");
     if (get_le32(p + AT_CRC) != crc32c(0, p, AT_CRC))
         return err_set(err, ERR_DAMAGE, "bad checksum");
@@ -199,7 +199,7 @@ static const char *meta_fault(const unsigned char *p, unsigned n, uint32_t page_
 bool index_pages_check(slice head, uint64_t file_bytes, struct index_pages *pages, char why[INDEX_WHY_BYTES])
 {
     const unsigned char *page[2];
-    uint64_t transaction[2], last = 0;
+    uint64_t transaction[2], last = 0, used;
     uint32_t size;
 
     memset(pages, 0, sizeof(*pages));
@@ -226,9 +226,10 @@ bool index_pages_check(slice head, uint64_t file_bytes, struct index_pages *page
     /* Commits write the two in turn, and the older one is what a reader may still see: both count. */
     if (transaction[0] + 1 != transaction[1] && transaction[1] + 1 != transaction[0])
         return refuse(why, "its meta pages do not follow each other");
-    if ((last + 1) * size > file_bytes) {
+    used = (last + 1) * size;
+    if (used > file_bytes) {
         snprintf(why, INDEX_WHY_BYTES, "its file is cut: %llu octets, %llu are in use",
-                 (unsigned long long)file_bytes, (unsigned long long)((last + 1) * size));
+                 (unsigned long long)file_bytes, (unsigned long long)used);
         return false;
     }
     pages->page_bytes = size;

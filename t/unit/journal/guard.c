@@ -166,9 +166,10 @@ static void guard_is_locked__shows_no_nonsense(void **state)
         { "h 12x abc\n", "process ? on h (boot abc)" },
         { "h 123456789012345678901 abc\n", "process ? on h (boot abc)" },
         { "h 1 abc;def\n", "process 1 on h (boot ?)" },
-        { "h 1 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "process 1 on h (boot ?)" },
+        { "h 1 aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n", "process 1 on h (boot ?)" },
     };
     int fd = guard_lock(dir, NULL);
+    char text[256];
 
     (void)state;
     assert_true(fd >= 0);
@@ -181,6 +182,11 @@ static void guard_is_locked__shows_no_nonsense(void **state)
         if (strcmp(holder, rows[i].holder) != 0)
             fail_msg("row %zu: %s", i, holder);
     }
+    close(fd);
+    fd = guard_lock(dir, NULL); /* replaces all of the text of before */
+    assert_true(fd >= 0);
+    lock_text(text);
+    assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
     close(fd);
 }
 

@@ -1,8 +1,11 @@
 #include "index_site.h"
 
+#include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -493,6 +496,100 @@ static void index_reserve__says_full_and_leaves_the_reserve_usable(void **state)
     assert_int_equal(status, 0);
 }
 
+/* A file system of our own, visible to this process only. False where the system does not allow it. */
+static bool mount_small(const char *dir, const char *options)
+{
+    if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+        return false;
+    return mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 && mount("none", dir, "tmpfs", 0, options) == 0;
+}
+
+static void fill_disk(const char *dir)
+{
+    static char octets[65536];
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/mail", dir);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    for (size_t size = sizeof(octets); size > 0; size /= 2) {
+        while (write(fd, octets, size) == (ssize_t)size)
+            ;
+    }
+    close(fd);
+}
+
+/* Everything frees, commits, reads, closes clean and opens again on a disk without one free octet. */
+static void child_on_a_full_disk(struct site *s)
+{
+    static unsigned char octets[1000];
+    struct journal_view v, readers[200];
+    struct err err = ERR_INIT;
+    uint64_t n = 0;
+
+    s->conf.ahead_bytes = 4 * MIB;
+    s->conf.readers_max = 200;
+    must_open(s, INDEX_NEW);
+    while (n < 8000) {
+        assert_int_equal(index_reserve(s->index, &err), 0);
+        must_begin(s, &v);
+        for (int i = 0; i < 100; i++)
+            journal_put_u64(&v, T_NUMBERS, n++, slice_of(octets, sizeof(octets)));
+        must_commit(&v, n, 0);
+    }
+    fill_disk(s->dir);
+    for (uint64_t i = 0; i < n; i += 100) {
+        must_begin(s, &v);
+        for (uint64_t k = i; k < i + 100; k++)
+            assert_true(journal_del_u64(&v, T_NUMBERS, k));
+        must_commit(&v, n + i, 0);
+        if (i == n / 2) {
+            for (int k = 0; k < 200; k++)
+                must_read(s, &readers[k]); /* touches all of the lock file */
+            for (int k = 0; k < 200; k++)
+                index_read_end(&readers[k]);
+            index_close(&s->index, true);
+            must_open(s, INDEX_TRUSTED);
+        }
+    }
+    while (index_reserve(s->index, &err) == 0 && n < 100000) { /* the reserve is not for this */
+        must_begin(s, &v);
+        for (int i = 0; i < 100; i++)
+            journal_put_u64(&v, T_NUMBERS, n++, slice_of(octets, sizeof(octets)));
+        must_commit(&v, n, 0);
+    }
+    assert_int_equal(err.kind, ERR_FULL);
+    index_close(&s->index, true);
+    must_open(s, INDEX_TRUSTED);
+    must_begin(s, &v);
+    assert_true(journal_del_u64(&v, T_NUMBERS, n - 1));
+    must_commit(&v, n, 0);
+    index_close(&s->index, true);
+}
+
+static void index__works_on_a_full_disk(void **state)
+{
+    struct site s;
+    pid_t child;
+    int status;
+
+    (void)state;
+    site_init(&s);
+    fflush(NULL);
+    child = fork();
+    if (child == 0) {
+        if (!mount_small(s.dir, "size=40m"))
+            _exit(77);
+        child_on_a_full_disk(&s);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    site_free(&s);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77)
+        skip();
+    assert_int_equal(status, 0);
+}
+
 static void index_reserve__minds_the_reserved_addresses(void **state)
 {
     static unsigned char octets[1000];
@@ -545,6 +642,7 @@ int main(void)
         cmocka_unit_test(index_read_begin__sees_whole_transactions_from_other_threads),
         cmocka_unit_test(index_reserve__allocates_ahead_and_keeps_ahead),
         cmocka_unit_test(index_reserve__says_full_and_leaves_the_reserve_usable),
+        cmocka_unit_test(index__works_on_a_full_disk),
         cmocka_unit_test(index_reserve__minds_the_reserved_addresses),
     };
 

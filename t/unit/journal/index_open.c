@@ -81,6 +81,9 @@ static const struct {
     { CLEAN, NULL, NULL },
     { KILLED, NULL, NULL },
     { KILLED_WITHIN, NULL, NULL },
+    { KILLED_AFTER_LARGE, NULL, NULL },
+    { CLOSED, NULL, NULL },
+    { CLOSED, boot_b, "it was in use when the machine stopped" },
     { CLEAN, boot_b, NULL },
     { KILLED, boot_b, "it was in use when the machine stopped" },
     { CLEAN, no_boot_ids, "it was in use when the machine stopped" },
@@ -232,6 +235,21 @@ static void index_open__compares_the_tables(void **state)
     }
 }
 
+static void child_opens(struct site *s)
+{
+    struct err err = ERR_INIT;
+
+    if (site_open(s, &err) < 0 || s->result != INDEX_TRUSTED)
+        _exit(1);
+}
+
+static void child_commits(struct site *s)
+{
+    child_opens(s);
+    for (unsigned i = 0; i < INDEX_PROVEN_COMMITS; i++)
+        must_put(s, "k", "v", i);
+}
+
 static void index_open__gives_up_on_an_index_that_kills_the_program(void **state)
 {
     struct site s;
@@ -243,10 +261,49 @@ static void index_open__gives_up_on_an_index_that_kills_the_program(void **state
         in_child(&s, child_opens, 0);   /* 2, 3, 4 */
     must_open(&s, INDEX_TRUSTED);       /* 5, but closed in order: counted anew */
     index_close(&s.index, false);
+    for (int i = 1; i <= 4; i++)
+        in_child(&s, child_opens, 0);
+    in_child(&s, child_commits, 0);     /* lived long enough: anew */
     for (int i = 1; i <= 5; i++)
         in_child(&s, child_opens, 0);
     must_open(&s, INDEX_NEW);
     assert_string_equal(s.why, "the program died 5 times soon after opening it");
+    site_free(&s);
+}
+
+/* It is the last boot that counts, not the one it was made in. */
+static void index_open__notes_the_present_boot(void **state)
+{
+    struct site s;
+
+    (void)state;
+    site_init(&s);
+    leave(&s, CLEAN);
+    s.conf.boot_id = BOOT_B;
+    in_child(&s, child_opens, 0);
+    must_open(&s, INDEX_TRUSTED);
+    index_close(&s.index, false);
+    s.conf.boot_id = BOOT_A;
+    must_open(&s, INDEX_NEW);
+    assert_string_equal(s.why, "it was in use when the machine stopped");
+    site_free(&s);
+}
+
+/* A hole in it would be a SIGBUS on a full disk: LMDB writes to the mapped file. */
+static void index_open__allocates_the_lock_file(void **state)
+{
+    char path[128];
+    struct stat st;
+    struct site s;
+
+    (void)state;
+    site_init(&s);
+    s.conf.readers_max = 4000;
+    must_open(&s, INDEX_NEW);
+    site_path(&s, "index.lmdb-lock", path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_size >= 4000 * 64);
+    assert_true(st.st_blocks * 512 >= st.st_size);
     site_free(&s);
 }
 
@@ -352,6 +409,8 @@ int main(void)
         cmocka_unit_test(index_open__needs_the_directory),
         cmocka_unit_test(index_open__compares_the_tables),
         cmocka_unit_test(index_open__gives_up_on_an_index_that_kills_the_program),
+        cmocka_unit_test(index_open__notes_the_present_boot),
+        cmocka_unit_test(index_open__allocates_the_lock_file),
         cmocka_unit_test(index_distrust__lasts),
         cmocka_unit_test(index__survives_kill),
     };

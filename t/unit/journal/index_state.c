@@ -268,6 +268,7 @@ static void index_pages_check__rows(void **state)
         { 92, 2, 4, "its meta page 0 is damaged" },
         { 94, 2, 1, "its meta page 0 is damaged" },
         { 96, 8, 0, "its meta page 0 is damaged" },
+        { 96, 8, 99, "its meta page 0 is damaged" },
         { 112, 8, 99, "its meta page 0 is damaged" },
         { 136, 8, 0, "its meta page 0 has a wrong last page" },
         { 136, 8, UINT64_MAX, "its meta page 0 has a wrong last page" },

@@ -188,6 +188,7 @@ int index_commit(struct journal_view *v, const struct index_meta *meta, struct e
         index_abort(v);
         return index_error(rc, "changing it failed", err);
     }
+    /* The writer's thread and no other may end it: LMDB holds a lock that belongs to the thread. */
     rc = mdb_txn_commit(v->txn); /* frees the transaction in any case */
     v->txn = NULL;
     v->failed = true;
@@ -363,6 +364,7 @@ int index_read_begin(struct index *ix, struct journal_view *v, struct err *err)
         return err_set(err, ERR_LIMIT, "%u index readers at the same time; journal.index_readers_max allows no more",
                        ix->readers_max);
     }
+    /* A used transaction keeps its slot in LMDB's reader table: renewing it takes neither lock nor memory. */
     txn = take_idle(ix);
     if (txn != NULL) {
         rc = mdb_txn_renew(txn);

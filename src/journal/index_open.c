@@ -282,7 +282,7 @@ static int env_open(struct index *ix, const struct opening *o)
     char *path = mem_alloc(path_bytes);
     MDB_envinfo info;
     MDB_stat stat;
-    int rc;
+    int rc, fd;
 
     snprintf(path, path_bytes, "%s/%s", ix->dir, INDEX_FILE);
     if (!ix->read_only)
@@ -306,6 +306,9 @@ static int env_open(struct index *ix, const struct opening *o)
     mem_free(path);
     if (rc != 0)
         return rc;
+    /* LMDB leaves this one open for programs that are executed. */
+    if (mdb_env_get_fd(ix->env, &fd) == 0)
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     mdb_env_info(ix->env, &info);
     mdb_env_stat(ix->env, &stat);
     ix->map_bytes = info.me_mapsize;

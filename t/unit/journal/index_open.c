@@ -307,6 +307,34 @@ static void index_open__allocates_the_lock_file(void **state)
     site_free(&s);
 }
 
+/* No program that is executed later inherits a descriptor. */
+static void index_open__leaves_no_descriptor_to_programs(void **state)
+{
+    struct site s;
+    int seen = 0;
+
+    (void)state;
+    site_init(&s);
+    must_open(&s, INDEX_NEW);
+    for (int fd = 3; fd < 200; fd++) {
+        char link[64], path[256];
+        ssize_t len;
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        len = readlink(link, path, sizeof(path) - 1);
+        if (len < 0)
+            continue;
+        path[len] = '\0';
+        if (strncmp(path, s.dir, strlen(s.dir)) != 0)
+            continue;
+        if ((fcntl(fd, F_GETFD) & FD_CLOEXEC) == 0)
+            fail_msg("%s", path);
+        seen++;
+    }
+    assert_true(seen >= 4); /* directory, state, index, lock */
+    site_free(&s);
+}
+
 static void index_distrust__lasts(void **state)
 {
     struct site s;
@@ -411,6 +439,7 @@ int main(void)
         cmocka_unit_test(index_open__gives_up_on_an_index_that_kills_the_program),
         cmocka_unit_test(index_open__notes_the_present_boot),
         cmocka_unit_test(index_open__allocates_the_lock_file),
+        cmocka_unit_test(index_open__leaves_no_descriptor_to_programs),
         cmocka_unit_test(index_distrust__lasts),
         cmocka_unit_test(index__survives_kill),
     };

@@ -1,11 +1,13 @@
 /* kvwork.c - the workload of the fault programs: many clients on one journal, every operation and answer written down.
  *
- *   kvwork --dir DIR --seed N [--clients N] [--mark FD] [--model-in FILE] [--model-out FILE] [--boot ID] [--value-max N]
- *          [--body-max N] [--inline N] [--partition DIR] [--no-pool] [--tolerant] PHASE...
+ *   kvwork --dir DIR --seed N [--clients N] [--mark FD] [--model-in FILE] [--model-out FILE] [--boot ID]
+ *          [--value-max N] [--body-max N] [--inline N] [--partition DIR] [--no-pool] [--tolerant] PHASE...
  *
- * Phases: run:N (N operations, all clients at once), forever, roll, settle, reclaim, empty (one sealed segment at random), emptyall, reopen,
- * drain:N (operations that free space), open (just be sure it is), kill (SIGKILL to itself), check.
- * Lines for --mark: see kv_model.h. Exit: 0; 1 trouble; 3 an answer was wrong. --tolerant: failures of the disk are expected.
+ * Phases: run:N (N operations, all clients at once), forever, roll, settle, reclaim, empty (one sealed segment at
+ * random), emptyall, reopen, drain:N (operations that free space), open (just be sure it is), kill (SIGKILL to
+ * itself), check.
+ * Lines for --mark: see kv_model.h. Exit: 0; 1 trouble; 3 an answer was wrong. --tolerant: failures of the disk are
+ * expected.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -40,7 +42,7 @@ struct work {
     struct slot slots[KV_CLIENTS_MAX];
 };
 
-/* --- marks and answers -------------------------------------------------------------------------------------------------- */
+/* --- marks and answers -------------------------------------------------------------------------------------------- */
 
 static void mark(struct work *w, const char *line)
 {
@@ -88,7 +90,7 @@ static void on_done(struct journal_op *op)
     pthread_mutex_unlock(&w->lock);
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------------ */
+/* --- running ------------------------------------------------------------------------------------------------------ */
 
 static struct slot *slot_wait(struct work *w)
 {
@@ -243,7 +245,7 @@ static void resolve(struct work *w)
     mem_free(before);
 }
 
-/* --- options ------------------------------------------------------------------------------------------------------------ */
+/* --- options ------------------------------------------------------------------------------------------------------ */
 
 static const struct option options[] = {
     { "dir", 1, NULL, 'd' },       { "seed", 1, NULL, 's' },      { "clients", 1, NULL, 'c' },

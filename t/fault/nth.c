@@ -1,7 +1,9 @@
-/* nth.c - the n-th file call of each kind fails, for all n of a scripted workload; afterwards the invariants of journal.h hold.
+/* nth.c - the n-th file call of each kind fails, for all n of a scripted workload; afterwards the invariants of
+ * journal.h hold.
  *
- * The workload runs under preload_fault with one rule; what it says was answered is held against the directory it leaves (J1 to J7), which is
- * then checked, used and rebuilt. Refusals and read-only ends are fine; crashes, hangs and wrong answers are not.
+ * The workload runs under preload_fault with one rule; what it says was answered is held against the directory it
+ * leaves (J1 to J7), which is then checked, used and rebuilt. Refusals and read-only ends are fine; crashes, hangs
+ * and wrong answers are not.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,20 +1,19 @@
 /* powercut.c - J1, J2, J6: after any power loss, and after a kill, everything answered is there and nothing else.
  *
- * A workload runs under preload_record; then, for places in its log, directories are made as a crash at that place may leave them
- * (crash_sim.h), opened as a restarted server would, and held against what had been answered by then. The counter-proof: the same log
- * without one kind of sync must give a violation, and so must the log without any single sync of records.
+ * A workload runs under preload_record; then, for places in its log, directories are made as a crash at that place
+ * may leave them (crash_sim.h), opened as a restarted server would, and held against what had been answered by then.
+ * The counter-proof: the same log without one kind of sync must give a violation, and so must the log without any
+ * single sync of records.
  */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/bytes.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "crash_sim.h"
 #include "fault_run.h"
-#include "journal/index_state.h"
 #include "kv_site.h"
 
 #define BOOT_WORK "00000000-0000-4000-8000-000000000001"
@@ -33,7 +32,7 @@ struct cut {
     unsigned images, rebuilt, failures;
 };
 
-/* --- recording ---------------------------------------------------------------------------------------------------------- */
+/* --- recording ---------------------------------------------------------------------------------------------------- */
 
 static bool record(struct cut *c, const char *dir, const char *log, const char *boot, const char *model_in,
                    const char *const *phases)
@@ -68,7 +67,7 @@ static bool record(struct cut *c, const char *dir, const char *log, const char *
     return status == 0;
 }
 
-/* --- following the log ---------------------------------------------------------------------------------------------------- */
+/* --- following the log -------------------------------------------------------------------------------------------- */
 
 struct place { /* in a log: what is on disk, and what was answered */
     struct crash_sim *sim;
@@ -122,43 +121,14 @@ static bool place_next(struct place *p)
     return true;
 }
 
-/* --- images --------------------------------------------------------------------------------------------------------------- */
-
-/* The image's files are new ones: let index.state name the new index file, if it named the old one, so that trust hangs on nothing but
- * boot and clean mark. */
-static void adopt_index(const char *image, uint64_t recorded_inode)
-{
-    unsigned char block[INDEX_STATE_BYTES];
-    char path[PATH_MAX];
-    struct index_state state;
-    struct statx st;
-    int fd;
-
-    snprintf(path, sizeof(path), "%.4000s/index/index.state", image);
-    fd = open(path, O_RDWR | O_CLOEXEC);
-    snprintf(path, sizeof(path), "%.4000s/index/index.lmdb", image);
-    if (fd >= 0 && pread(fd, block, sizeof(block), 0) == (ssize_t)sizeof(block) &&
-        index_state_decode(slice_of(block, sizeof(block)), &state, NULL) == 0 && state.inode == recorded_inode &&
-        statx(AT_FDCWD, path, 0, STATX_INO | STATX_BTIME, &st) == 0) {
-        bool has_birth = (st.stx_mask & STATX_BTIME) != 0;
-
-        state.inode = st.stx_ino;
-        state.birth_s = has_birth ? st.stx_btime.tv_sec : 0;
-        state.birth_ns = has_birth ? st.stx_btime.tv_nsec : 0;
-        index_state_encode(block, &state);
-        if (pwrite(fd, block, sizeof(block), 0) != (ssize_t)sizeof(block))
-            panic("cannot write %s", path);
-    }
-    if (fd >= 0)
-        close(fd);
-}
+/* --- images ------------------------------------------------------------------------------------------------------- */
 
 static void image_make(struct cut *c, const struct place *p, const struct crash_choice *choice, const char *to)
 {
     (void)c;
     if (crash_sim_image(p->sim, choice, to) < 0)
         panic("cannot write the image to %s", to);
-    adopt_index(to, crash_sim_inode(p->sim, "index.lmdb"));
+    crash_index_adopt(to, crash_sim_inode(p->sim, "index.lmdb"));
 }
 
 /* Is the image at this place good? Faults go to c->result->text. */
@@ -245,12 +215,12 @@ static void case_crashes(struct cut *c)
         }
     }
     fault_case(&c->run, "powercut: everything answered survives", c->failures == 0,
-               "%u images at %zu places of %zu events with %zu answers; the index was rebuilt %u times", c->images, places,
-               c->log.count, answers, c->rebuilt);
+               "%u images at %zu places of %zu events with %zu answers; the index was rebuilt %u times", c->images,
+               places, c->log.count, answers, c->rebuilt);
     place_destroy(&p);
 }
 
-/* --- counter-proof -------------------------------------------------------------------------------------------------------- */
+/* --- counter-proof ------------------------------------------------------------------------------------------------ */
 
 /* A program without any sync of that kind must be caught. */
 static void case_skip_kind(struct cut *c, enum crash_sync kind)
@@ -335,7 +305,7 @@ static void case_skip_single(struct cut *c)
                (unsigned long long)missed);
 }
 
-/* --- crashes while recovering ------------------------------------------------------------------------------------------------ */
+/* --- crashes while recovering ------------------------------------------------------------------------------------- */
 
 /* Follow a second log from `p` (its names and model) and check places in it. */
 static void second_log(struct cut *c, struct place *p, struct crash_log *log, unsigned places)
@@ -352,8 +322,9 @@ static void second_log(struct cut *c, struct place *p, struct crash_log *log, un
     }
 }
 
-/* The machine stops, starts again, and stops while it recovers. Or: the process is killed, starts again (the page cache holds what was
- * never synced), shows its users what it found, and then the power goes: what was shown must stay. */
+/* The machine stops, starts again, and stops while it recovers. Or: the process is killed, starts again (the page
+ * cache holds what was never synced), shows its users what it found, and then the power goes: what was shown must
+ * stay. */
 static void recover_once(struct cut *c, struct place *p, bool is_killed)
 {
     static const char *const phases[] = { "run:12", NULL };
@@ -400,13 +371,14 @@ static void case_recovery(struct cut *c)
     place_destroy(&p);
 }
 
-/* --- main ------------------------------------------------------------------------------------------------------------------ */
+/* --- main --------------------------------------------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
-    static const char *const phases[] = { "run:200", "roll",   "run:120", "settle", "empty", "run:100", "reopen", "run:100",
-                                          "reclaim", "run:60", "empty",   "settle", "run:60", NULL };
-    static const enum crash_sync kinds[] = { CRASH_SYNC_DATA, CRASH_SYNC_HEADER, CRASH_SYNC_DIRECTORY, CRASH_SYNC_BODY };
+    static const char *const phases[] = { "run:200", "roll",   "run:120", "settle", "empty",  "run:100", "reopen",
+                                          "run:100", "reclaim", "run:60", "empty",  "settle", "run:60",  NULL };
+    static const enum crash_sync kinds[] = { CRASH_SYNC_DATA, CRASH_SYNC_HEADER, CRASH_SYNC_DIRECTORY,
+                                             CRASH_SYNC_BODY };
     struct cut *c = mem_alloc(sizeof(*c));
     int rc;
 

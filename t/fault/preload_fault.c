@@ -1,17 +1,19 @@
 /* preload_fault.c - make file calls below a directory fail, or the disk end, at a chosen moment.
  *
  *   PH_FAULT_DIR       the directory, absolute and without symbolic links
- *   PH_FAULT           KIND:N:ACTION[:on], several separated by ','. The N-th call of that kind (from 1; with "on" every one from there) is
- *                      answered with ACTION: EIO, ENOSPC, EDQUOT, SHORT (half of a write is done), KILL (the process dies before the call),
- *                      EIOKEPT (of a sync: it fails although everything reached the disk)
- *                      KIND: open write pwrite pwritev pread ftruncate fallocate fsync fdatasync rename unlink mkdir any
+ *   PH_FAULT           KIND:N:ACTION[:on], several separated by ','. The N-th call of that kind (from 1; with "on"
+ *                      every one from there) is answered with ACTION: EIO, ENOSPC, EDQUOT, SHORT (half of a write is
+ *                      done), KILL (the process dies before the call), EIOKEPT (of a sync: it fails although
+ *                      everything reached the disk). KIND: open write pwrite pwritev pread ftruncate fallocate
+ *                      fsync fdatasync rename unlink mkdir any
  *   PH_FAULT_REPORT    file that gets one line "KIND COUNT" each when the process ends
- *   PH_FAULT_CAPACITY  octets: the disk below the directory holds no more. Blocks of 4,096; writing over what is allocated is free;
- *                      a write that does not fit is cut to what does. statvfs and its kin tell the same story. The value may be
- *                      a path instead: then the number is read from that file at every call, so that the disk may grow.
+ *   PH_FAULT_CAPACITY  octets: the disk below the directory holds no more. Blocks of 4,096; writing over what is
+ *                      allocated is free; a write that does not fit is cut to what does. statvfs and its kin tell the
+ *                      same story. The value may be a path instead: then the number is read from that file at every
+ *                      call, so that the disk may grow.
  *
- * A failed sync means what it means on Linux: the pages count as clean although they never reached the disk. They are put back to their
- * last synced content when the process ends, unless they were written again and synced.
+ * A failed sync means what it means on Linux: the pages count as clean although they never reached the disk. They are
+ * put back to their last synced content when the process ends, unless they were written again and synced.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -42,8 +44,10 @@ enum kind {
     K_OPEN, K_WRITE, K_PWRITE, K_PWRITEV, K_PREAD, K_FTRUNCATE, K_FALLOCATE, K_FSYNC, K_FDATASYNC, K_RENAME, K_UNLINK,
     K_MKDIR, K_ANY, K_COUNT
 };
-static const char *const kind_names[K_COUNT] = { "open", "write", "pwrite", "pwritev", "pread", "ftruncate", "fallocate",
-                                                 "fsync", "fdatasync", "rename", "unlink", "mkdir", "any" };
+static const char *const kind_names[K_COUNT] = {
+    "open",  "write",     "pwrite", "pwritev", "pread", "ftruncate", "fallocate",
+    "fsync", "fdatasync", "rename", "unlink",  "mkdir", "any",
+};
 
 enum action { DO_IT, FAIL, FAIL_KEPT, CUT_SHORT, DIE };
 struct rule {
@@ -97,7 +101,7 @@ static void die(const char *what, const char *arg)
     abort();
 }
 
-/* --- starting ------------------------------------------------------------------------------------------------------------- */
+/* --- starting ----------------------------------------------------------------------------------------------------- */
 
 static void parse_rule(char *text)
 {
@@ -226,7 +230,7 @@ static bool path_is_ours(int at, const char *path)
     return fd_is_ours(at);
 }
 
-/* --- allocation ------------------------------------------------------------------------------------------------------------ */
+/* --- allocation --------------------------------------------------------------------------------------------------- */
 
 static struct file *file_of(const struct stat *st)
 {
@@ -300,7 +304,7 @@ static uint64_t blocks_take(struct file *f, uint64_t at, uint64_t len)
     return len;
 }
 
-/* --- pages that a failed sync loses ---------------------------------------------------------------------------------------------- */
+/* --- pages that a failed sync loses ------------------------------------------------------------------------------- */
 
 static struct page *page_find(struct file *f, uint64_t number)
 {
@@ -406,7 +410,7 @@ __attribute__((destructor)) static void at_end(void)
     }
 }
 
-/* --- deciding ---------------------------------------------------------------------------------------------------------------------- */
+/* --- deciding ----------------------------------------------------------------------------------------------------- */
 
 static enum action decide(enum kind kind)
 {
@@ -430,7 +434,7 @@ static enum action decide(enum kind kind)
     return DO_IT;
 }
 
-/* --- writes ------------------------------------------------------------------------------------------------------------------------ */
+/* --- writes ------------------------------------------------------------------------------------------------------- */
 
 static uint64_t position(int fd)
 {
@@ -555,7 +559,7 @@ PWRITE(pwrite64)
 PREAD(pread)
 PREAD(pread64)
 
-/* --- sizes and syncs ----------------------------------------------------------------------------------------------------------------- */
+/* --- sizes and syncs ---------------------------------------------------------------------------------------------- */
 
 static int truncate_common(int fd, off_t size)
 {
@@ -658,7 +662,7 @@ int fdatasync(int fd)
     return sync_common(fd, K_FDATASYNC);
 }
 
-/* --- names ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static int open_common(int at, const char *path, int flags, mode_t mode)
 {
@@ -756,7 +760,7 @@ NAME_CALL(unlinkat, (int x, const char *a, int f), (x, a, f), K_UNLINK, x, a, a)
 NAME_CALL(mkdir, (const char *a, mode_t m), (a, m), K_MKDIR, AT_FDCWD, a, NO_NAME)
 NAME_CALL(mkdirat, (int x, const char *a, mode_t m), (x, a, m), K_MKDIR, x, a, NO_NAME)
 
-/* --- how full is it? --------------------------------------------------------------------------------------------------------------------- */
+/* --- how full is it? ---------------------------------------------------------------------------------------------- */
 
 #define STATFS(name, type, first, ours) \
     int name(first, struct type *out) \

@@ -5,8 +5,9 @@
  *   PH_RECORD_MARK     a descriptor: what is written to it counts as an answer
  *   PH_RECORD_SOCKETS  set: what is written to any socket counts as an answer, too
  *
- * One mutex is held over the call and its log entry, so that the order of the log is an order in which the calls took effect. stdio writes past
- * us: opening a file below the directory for writing with fopen aborts, so that nobody is deceived.
+ * One mutex is held over the call and its log entry, so that the order of the log is an order in which the calls took
+ * effect. stdio writes past us: opening a file below the directory for writing with fopen aborts, so that nobody is
+ * deceived.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -119,7 +120,7 @@ static void put(struct record_event e, const void *p1, size_t len1, const void *
 
 #define EVENT(k, ...) ((struct record_event){ .kind = (k), __VA_ARGS__ })
 
-/* --- paths ---------------------------------------------------------------------------------------------------------------- */
+/* --- paths -------------------------------------------------------------------------------------------------------- */
 
 static bool is_below(const char *path)
 {
@@ -165,7 +166,7 @@ static bool resolve(int at, const char *path, char out[PATH_MAX])
     return is_below(out);
 }
 
-/* --- opening and closing ------------------------------------------------------------------------------------------------- */
+/* --- opening and closing ------------------------------------------------------------------------------------------ */
 
 static void forget(int fd)
 {
@@ -203,7 +204,8 @@ static int open_common(int at, const char *path, int flags, mode_t mode)
 
         rec.fds[fd].handle = ++rec.last_handle;
         rec.fds[fd].is_dir = S_ISDIR(st.st_mode);
-        put(EVENT(REC_OPEN, .handle = rec.fds[fd].handle, .a = st.st_ino, .flags = (uint16_t)how), full, strlen(full), NULL, 0);
+        put(EVENT(REC_OPEN, .handle = rec.fds[fd].handle, .a = st.st_ino, .flags = (uint16_t)how), full, strlen(full),
+            NULL, 0);
     }
     leave();
     return fd;
@@ -333,7 +335,7 @@ int dup3(int fd, int copy, int flags)
     return copy;
 }
 
-/* --- writing --------------------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------------------ */
 
 static bool is_answer(int fd)
 {
@@ -514,7 +516,7 @@ ssize_t copy_file_range(int in, off64_t *in_at, int out, off64_t *out_at, size_t
 SENDFILE(sendfile)
 SENDFILE(sendfile64)
 
-/* --- sockets ---------------------------------------------------------------------------------------------------------------- */
+/* --- sockets ------------------------------------------------------------------------------------------------------ */
 
 static void note_answer(int fd, const struct iovec *iov, int count)
 {
@@ -540,7 +542,7 @@ ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
     return REAL(sendmsg)(fd, m, flags);
 }
 
-/* --- sizes, syncs ------------------------------------------------------------------------------------------------------------ */
+/* --- sizes, syncs ------------------------------------------------------------------------------------------------- */
 
 /* A call on a descriptor that is logged when it succeeded. */
 #define FD_CALL(ret, name, params, args, event) \
@@ -607,7 +609,7 @@ int msync(void *p, size_t len, int flags)
     return REAL(msync)(p, len, flags);
 }
 
-/* --- names -------------------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static int truncate_common(const char *path, off_t size)
 {

@@ -72,7 +72,7 @@ static void *grow(void *array, size_t *cap, size_t need, size_t each)
     return mem_realloc(array, *cap * each);
 }
 
-/* --- the log ------------------------------------------------------------------------------------------------------------ */
+/* --- the log ------------------------------------------------------------------------------------------------------ */
 
 int crash_log_open(struct crash_log *log, const char *path)
 {
@@ -120,7 +120,7 @@ const struct record_event *crash_log_event(const struct crash_log *log, size_t n
     return e;
 }
 
-/* --- names -------------------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------------------- */
 
 static uint32_t name_find(const struct name *names, size_t count, const char *path)
 {
@@ -214,7 +214,7 @@ static bool is_in(const char *dir, const char *path)
     return path != NULL && strncmp(path, dir, len) == 0 && path[len] == '/' && strchr(path + len + 1, '/') == NULL;
 }
 
-/* --- making and destroying ---------------------------------------------------------------------------------------------- */
+/* --- making and destroying ---------------------------------------------------------------------------------------- */
 
 OWNED struct crash_sim *crash_sim_new(const char *dir)
 {
@@ -342,7 +342,7 @@ void crash_sim_rewind(struct crash_sim *s)
     s->handle_cap = 0;
 }
 
-/* --- syncs -------------------------------------------------------------------------------------------------------------- */
+/* --- syncs -------------------------------------------------------------------------------------------------------- */
 
 const char *crash_sync_name(enum crash_sync kind)
 {
@@ -390,7 +390,7 @@ static enum crash_sync sync_kind(const struct file *f)
     return CRASH_SYNC_DATA;
 }
 
-/* --- octets ------------------------------------------------------------------------------------------------------------- */
+/* --- octets ------------------------------------------------------------------------------------------------------- */
 
 static void set_size(struct buf *b, uint64_t size)
 {
@@ -479,7 +479,7 @@ static int do_sync(struct crash_sim *s, uint32_t file)
     return (int)kind;
 }
 
-/* --- following the log --------------------------------------------------------------------------------------------------- */
+/* --- following the log -------------------------------------------------------------------------------------------- */
 
 static uint32_t handle_file(const struct crash_sim *s, uint32_t handle)
 {
@@ -582,7 +582,7 @@ uint64_t crash_sim_inode(const struct crash_sim *s, const char *name)
     return 0;
 }
 
-/* --- images ------------------------------------------------------------------------------------------------------------- */
+/* --- images ------------------------------------------------------------------------------------------------------- */
 
 /* How likely one uncertain thing happened, of 100: often none or all of a file, else something in between. */
 static uint64_t draw_percent(struct rng *rng, const struct crash_choice *choice)

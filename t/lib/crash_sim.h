@@ -1,11 +1,13 @@
 /* crash_sim.h - a directory as a power loss may leave it, computed from the log of preload_record.
  *
- * Model:    the simulation follows the log. For each file it keeps what is certainly on disk and, in order, what was done since the
- *           last sync of that file; for names likewise. An *image* is one legal outcome of a crash at the present place: all that is
- *           certain, plus a seeded choice of the rest, writes torn at 512-byte sectors.
- *             CRASH_POSIX    a file's octets are certain after fsync of the file, a name after fsync of its directory; every other
- *                            name operation may have happened or not, in any combination
- *             CRASH_ORDERED  as journaling file systems do it: name operations happen in order, and any sync makes all earlier ones certain
+ * Model:    the simulation follows the log. For each file it keeps what is certainly on disk and, in order, what was
+ *           done since the last sync of that file; for names likewise. An *image* is one legal outcome of a crash at
+ *           the present place: all that is certain, plus a seeded choice of the rest, writes torn at 512-byte
+ *           sectors.
+ *             CRASH_POSIX    a file's octets are certain after fsync of the file, a name after fsync of its
+ *                            directory; every other name operation may have happened or not, in any combination
+ *             CRASH_ORDERED  as journaling file systems do it: name operations happen in order, and any sync makes
+ *                            all earlier ones certain
  *             CRASH_KILL     the process died, the machine did not: everything is there
  *           A sync can be left out (crash_sim_skip): then the images are those of a program that forgot it.
  * Threads:  one owner.
@@ -21,7 +23,7 @@
 #include "base/own.h"
 #include "record_log.h"
 
-/* --- the log ------------------------------------------------------------------------------------------------------------ */
+/* --- the log ------------------------------------------------------------------------------------------------------ */
 
 struct crash_log {
     unsigned char *octets;
@@ -34,7 +36,7 @@ void crash_log_free(struct crash_log *log);                  /* after every simu
 const struct record_event *crash_log_event(const struct crash_log *log, size_t n, const unsigned char **data1,
                                            const unsigned char **data2);
 
-/* --- the simulation ----------------------------------------------------------------------------------------------------- */
+/* --- the simulation ----------------------------------------------------------------------------------------------- */
 
 struct crash_sim;
 
@@ -57,7 +59,8 @@ void crash_sim_destroy(struct crash_sim **s);
 
 /* Instead of an empty directory: what lies below `from` is there, all of it certain. */
 void crash_sim_base(struct crash_sim *s, const char *from);
-void crash_sim_skip(struct crash_sim *s, enum crash_sync kind, uint64_t n); /* leave out the n-th of that kind; 0: all */
+/* Leave out the n-th sync of that kind; 0: all. */
+void crash_sim_skip(struct crash_sim *s, enum crash_sync kind, uint64_t n);
 void crash_sim_rewind(struct crash_sim *s); /* a new process: handles start again; names and octets stay */
 /* Follow one event. The log must outlive the simulation. Returns the kind of sync, or -1 if it was none. */
 int crash_sim_step(struct crash_sim *s, const struct crash_log *log, size_t n);
@@ -73,6 +76,10 @@ struct crash_choice {
 int64_t crash_sim_image(const struct crash_sim *s, const struct crash_choice *choice, const char *out);
 /* The inode number that the file of that name had when it was recorded; 0 if it is not in the present names. */
 uint64_t crash_sim_inode(const struct crash_sim *s, const char *name);
+
+/* An image's files are new ones: let its index.state name the new index file, if it named the one with the recorded
+ * inode, so that trust hangs on nothing but boot and clean mark. Returns whether it did. */
+bool crash_index_adopt(const char *image, uint64_t recorded_inode);
 
 /* rm -r of what is in dir, or of dir, too */
 void crash_dir_empty(const char *dir, bool also_itself);

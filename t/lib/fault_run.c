@@ -67,7 +67,9 @@ void fault_begin(struct fault_run *r, const char *program, int argc, char **argv
         snprintf(path, sizeof(path), "%.4000s/soak", r->build);
         mkdir(path, 0777);
         snprintf(path, sizeof(path), "%.4000s/soak/%s.txt", r->build, program);
-        r->result = fopen(path, "w");
+        if (getenv("PH_FAULT_DIR") == NULL)
+            unlink(path); /* else: started by a fault program, whose file it is */
+        r->result = fopen(path, "a");
     }
     fault_note(r, "%s, seed %llu", program, (unsigned long long)r->seed);
 }
@@ -171,7 +173,7 @@ void fault_keep(struct fault_run *r, const char *path, const char *name)
         fault_note(r, "kept as %s", to);
 }
 
-/* --- kvwork --------------------------------------------------------------------------------------------------------------- */
+/* --- kvwork ------------------------------------------------------------------------------------------------------- */
 
 int fault_start(struct fault_run *r, const struct fault_spawn *s)
 {

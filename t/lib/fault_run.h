@@ -1,6 +1,7 @@
 /* fault_run.h - what the fault programs have in common: options, a place to work in, cases, child processes, a result.
  *
- * Options:  --soak (the long form), --seed N, --keep (leave the files of a failed case behind), --filter WORD (only such cases)
+ * Options:  --soak (the long form), --seed N, --keep (leave the files of a failed case behind), --filter WORD (only
+ *           such cases)
  * Environment: BUILD (where kvwork and the preloaded objects are), SAN (a sanitizer: limits are longer), TMPDIR.
  * Output:   "ok NAME" and "not ok NAME" lines with details behind '#'; in the long form BUILD/soak/PROGRAM.txt, too.
  */

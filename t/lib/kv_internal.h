@@ -28,7 +28,8 @@ struct kv_entry_key {
 };
 slice kv_entry_key(struct kv_entry_key *k, uint64_t object, uint32_t part, uint32_t key);
 bool kv_entry_find(struct journal_view *v, uint64_t object, uint32_t part, uint32_t key, struct kv_value *value);
-/* The next entry of (object, part), or of the whole object if part is 0. *at: 0 at first, moves behind what was found. */
+/* The next entry of (object, part), or of the whole object if part is 0. *at: 0 at first, moves behind what was
+ * found. */
 bool kv_entry_next(struct journal_view *v, uint64_t object, uint32_t part, uint64_t *at, uint32_t *found_part,
                    uint32_t *key, struct kv_value *value);
 

@@ -28,7 +28,7 @@ void kv_client_init(struct kv_client *c, uint32_t number)
     c->client = number;
 }
 
-/* --- what to send ------------------------------------------------------------------------------------------------------- */
+/* --- what to send ------------------------------------------------------------------------------------------------- */
 
 /* How often each kind is sent, of 100. Deletions are frequent enough to keep the state bounded. */
 static const unsigned char weights[KV_OP_COUNT] = {
@@ -103,7 +103,7 @@ void kv_client_next(const struct kv_client *c, const struct kv_plan *plan, struc
         step->job = c->job_count > 0 ? c->jobs[rng_below(&rng, c->job_count)].n : step->n + 1;
 }
 
-/* --- what it does ------------------------------------------------------------------------------------------------------- */
+/* --- what it does ------------------------------------------------------------------------------------------------- */
 
 static const struct kv_mvalue *job_find(const struct kv_client *c, uint32_t n)
 {
@@ -238,7 +238,7 @@ uint32_t kv_client_refs(const struct kv_client *c, uint32_t n)
     return refs;
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 void kv_model_init(struct kv_model *m, const struct kv_plan *plan, uint32_t clients)
 {

@@ -1,11 +1,12 @@
 /* kv_model.h - what the key-value test room should hold, computed without the journal.
  *
- * Model:    a *client* owns a few buckets and sends one operation (`struct kv_step`) at a time. What it sends next follows from the
- *           seed, its number, the operation's number and its own model, so that a log of "sent" and "answered" lines is enough to
- *           rebuild the model anywhere. Contents are named by the operation that made them, never stored: kv_fill makes them again.
- *           After a crash a client's state is the model after its last answered operation, or that plus the one still in flight.
- * Lines:    "S client n" before an operation is sent; "A client n kind" when it was answered (kind: enum err_kind, 0 = success);
- *           "P 0 f" from here on plan.freeing is f.
+ * Model:    a *client* owns a few buckets and sends one operation (`struct kv_step`) at a time. What it sends next
+ *           follows from the seed, its number, the operation's number and its own model, so that a log of "sent" and
+ *           "answered" lines is enough to rebuild the model anywhere. Contents are named by the operation that made
+ *           them, never stored: kv_fill makes them again. After a crash a client's state is the model after its last
+ *           answered operation, or that plus the one still in flight.
+ * Lines:    "S client n" before an operation is sent; "A client n kind" when it was answered (kind: enum err_kind, 0
+ *           = success); "P 0 f" from here on plan.freeing is f.
  * Threads:  plain values; one owner.
  */
 #ifndef T_KV_MODEL_H
@@ -97,7 +98,7 @@ uint32_t kv_client_refs(const struct kv_client *c, uint32_t n);
 /* The content made by operation n, appended. */
 void kv_fill(struct buf *out, uint64_t seed, uint32_t client, uint32_t n, uint32_t length);
 
-/* --- the whole ---------------------------------------------------------------------------------------------------------- */
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 struct kv_model {
     struct kv_plan plan;

@@ -2,7 +2,7 @@
 
 #include "base/mem.h"
 
-/* --- making an operation ------------------------------------------------------------------------------------------------ */
+/* --- making an operation ------------------------------------------------------------------------------------------ */
 
 static bool has_body(const struct kv_step *s)
 {
@@ -71,7 +71,7 @@ int kv_run(struct kv_room *room, struct journal *j, const struct kv_step *step, 
     return rc;
 }
 
-/* --- running it: check, then emit --------------------------------------------------------------------------------------- */
+/* --- running it: check, then emit --------------------------------------------------------------------------------- */
 
 struct run {
     struct journal_tx *tx;
@@ -316,7 +316,7 @@ static int run_step(struct journal_tx *tx, struct journal_op *op, struct err *er
     return rc;
 }
 
-/* --- comparing ------------------------------------------------------------------------------------------------------------ */
+/* --- comparing ---------------------------------------------------------------------------------------------------- */
 
 struct compare {
     struct kv_room *room;
@@ -330,8 +330,8 @@ struct compare {
 
 static bool differs(struct compare *x, const char *what, uint32_t bucket, uint32_t key, const char *how)
 {
-    snprintf(x->why, 200, "client %u (%u answered) bucket %u %s %u: %s", x->c->client, x->c->answered, bucket, what, key,
-             how);
+    snprintf(x->why, 200, "client %u (%u answered) bucket %u %s %u: %s", x->c->client, x->c->answered, bucket, what,
+             key, how);
     return false;
 }
 
@@ -458,7 +458,9 @@ static bool jobs_same(struct compare *x)
         is_same = job_same(x, &job);
     }
     journal_cursor_end(&c);
-    return is_same && (count == x->c->job_count || differs(x, "jobs", 0, x->c->job_count, "some are missing or twice there"));
+    if (is_same && count != x->c->job_count)
+        return differs(x, "jobs", 0, x->c->job_count, "some are missing or twice there");
+    return is_same;
 }
 
 bool kv_client_same(struct kv_room *room, struct journal *j, struct journal_view *v, const struct kv_client *c,
@@ -474,7 +476,7 @@ bool kv_client_same(struct kv_room *room, struct journal *j, struct journal_view
     return jobs_same(&x);
 }
 
-/* --- the whole ------------------------------------------------------------------------------------------------------------ */
+/* --- the whole ---------------------------------------------------------------------------------------------------- */
 
 struct totals {
     uint64_t buckets, entries, jobs;

@@ -4,7 +4,7 @@
 
 #include "base/mem.h"
 
-/* --- jobs in memory: changed at once, taken back by `aborted` ---------------------------------------------------------- */
+/* --- jobs in memory: changed at once, taken back by `aborted` ----------------------------------------------------- */
 
 struct undo {
     bool was_added;
@@ -139,7 +139,7 @@ static uint64_t on_young_from(void *room)
     return oldest;
 }
 
-/* --- values and keys -------------------------------------------------------------------------------------------------- */
+/* --- values and keys ---------------------------------------------------------------------------------------------- */
 
 void kv_value_put(struct buf *out, const struct kv_value *v)
 {
@@ -199,7 +199,7 @@ bool kv_entry_find(struct journal_view *v, uint64_t object, uint32_t part, uint3
     return !in.failed;
 }
 
-/* --- apply ------------------------------------------------------------------------------------------------------------ */
+/* --- apply -------------------------------------------------------------------------------------------------------- */
 
 static int undecodable(const struct record *r, struct err *err)
 {
@@ -302,7 +302,8 @@ static int apply_entry(struct journal_tx *tx, void *room UNUSED, const struct re
     return 0;
 }
 
-/* The next entry of (object, part), or of the whole object if part is 0. *key: start here; points behind the found one. */
+/* The next entry of (object, part), or of the whole object if part is 0. *key: start here; points behind the found
+ * one. */
 bool kv_entry_next(struct journal_view *v, uint64_t object, uint32_t part, uint64_t *at, uint32_t *found_part,
                        uint32_t *key, struct kv_value *value)
 {
@@ -381,7 +382,7 @@ static int apply_drop(struct journal_tx *tx, void *room UNUSED, const struct rec
     return 0;
 }
 
-/* --- jobs ------------------------------------------------------------------------------------------------------------- */
+/* --- jobs --------------------------------------------------------------------------------------------------------- */
 
 void kv_job_encode(struct buf *out, const struct kv_job *job)
 {
@@ -470,7 +471,7 @@ static int on_settle(struct journal_tx *tx, void *room, uint64_t upto, struct er
     return 0;
 }
 
-/* --- images ----------------------------------------------------------------------------------------------------------- */
+/* --- images ------------------------------------------------------------------------------------------------------- */
 
 static void head_encode(struct buf *out, const struct kv_head *h)
 {
@@ -479,7 +480,8 @@ static void head_encode(struct buf *out, const struct kv_head *h)
     buf_put_le32(out, h->born);
 }
 
-static int image_bucket(struct journal_tx *tx, void *room UNUSED, uint64_t object, uint32_t part, struct err *err UNUSED)
+static int image_bucket(struct journal_tx *tx, void *room UNUSED, uint64_t object, uint32_t part,
+                        struct err *err UNUSED)
 {
     struct journal_view *v = journal_tx_view(tx);
     struct buf payload = BUF_INIT;
@@ -523,7 +525,7 @@ static int image_job(struct journal_tx *tx, void *room, uint64_t object, uint32_
     return 0;
 }
 
-/* --- rows ------------------------------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------------------------- */
 
 static void refs_entry(const struct record *r, journal_ref_fn *ref, void *arg)
 {

@@ -1,12 +1,13 @@
-/* kv_room.h - a small room for testing the journal: named buckets with keys, a list, and jobs that live in memory at first.
+/* kv_room.h - a small room for testing the journal: named buckets with keys, a list, and jobs that live in memory at
+ * first.
  *
- * Model:    an object is a bucket: part 0 its head (name, counters), parts 1 .. 16 its entries by hash of the key, part 17 its list.
- *           A record changes its own part only, so that an image of a part replaces every earlier record of it. Moving an entry
- *           is therefore four records. A job is an object of its own (a queue entry in small): its records are TYPE_YOUNG, it is kept
- *           in memory and written to its table by settle.
- *           Operations come from kv_model.h; kv_room_compare holds the journal's state against the model.
- * Threads:  callbacks on the committer. kv_op_* from the thread that owns the operation; comparing from any thread while
- *           nothing is being changed.
+ * Model:    an object is a bucket: part 0 its head (name, counters), parts 1 .. 16 its entries by hash of the key,
+ *           part 17 its list. A record changes its own part only, so that an image of a part replaces every earlier
+ *           record of it. Moving an entry is therefore four records. A job is an object of its own (a queue entry in
+ *           small): its records are TYPE_YOUNG, it is kept in memory and written to its table by settle. Operations
+ *           come from kv_model.h; kv_room_compare holds the journal's state against the model.
+ * Threads:  callbacks on the committer. kv_op_* from the thread that owns the operation; comparing from any thread
+ *           while nothing is being changed.
  * Lifetime: the room lives longer than its journal. A kv_op lives until it is answered; kv_op_free afterwards.
  */
 #ifndef T_KV_ROOM_H
@@ -51,8 +52,8 @@ struct kv_op {
     struct body_writer *writer; /* of bodies */
     void *owner;                /* the submitter's, for done */
 };
-/* Fill op for a step: content, body writer and journal_op. May fail for want of disk space: then the operation counts as
- * refused. A spooled body is finished here, on the calling thread. done: NULL when journal_run is used. */
+/* Fill op for a step: content, body writer and journal_op. May fail for want of disk space: then the operation counts
+ * as refused. A spooled body is finished here, on the calling thread. done: NULL when journal_run is used. */
 int kv_op_init(struct kv_op *op, struct kv_room *room, struct journal *j, const struct kv_step *step, uint64_t seed,
                journal_done_fn *done, void *owner, struct err *err);
 void kv_op_free(struct kv_op *op);
@@ -63,8 +64,8 @@ int kv_run(struct kv_room *room, struct journal *j, const struct kv_step *step, 
 /* Does the journal hold exactly what the client's model says? `quick` leaves the octets of bodies unread. */
 bool kv_client_same(struct kv_room *room, struct journal *j, struct journal_view *v, const struct kv_client *c,
                     uint64_t seed, bool quick, char why[200]);
-/* All clients, and nothing else. A client with an operation in flight may hold it or not; the model is brought in line with what was found
- * (answered = sent). Returns the number of differences, each said in one line. */
+/* All clients, and nothing else. A client with an operation in flight may hold it or not; the model is brought in
+ * line with what was found (answered = sent). Returns the number of differences, each said in one line. */
 int kv_compare(struct kv_room *room, struct journal *j, struct kv_model *m, bool quick, journal_say_fn *say, void *arg);
 
 #endif

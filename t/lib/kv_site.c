@@ -85,7 +85,7 @@ int kv_journal_dump(struct kv_journal *k, struct buf *out, struct err *err)
     return rc;
 }
 
-/* --- verifying ---------------------------------------------------------------------------------------------------------- */
+/* --- verifying ---------------------------------------------------------------------------------------------------- */
 
 OWNED struct kv_result *kv_result_new(void)
 {
@@ -102,7 +102,7 @@ void kv_result_destroy(struct kv_result **r)
     *r = NULL;
 }
 
-static void say(void *arg, const char *line)
+void kv_say(void *arg, const char *line)
 {
     struct kv_result *r = arg;
     size_t room = sizeof(r->text) - r->text_len;
@@ -111,7 +111,7 @@ static void say(void *arg, const char *line)
     r->text_len += n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
 }
 
-static void PRINTF_LIKE(2, 3) fault(struct kv_result *r, const char *fmt, ...)
+void kv_fault(struct kv_result *r, const char *fmt, ...)
 {
     char line[400];
     va_list ap;
@@ -119,7 +119,7 @@ static void PRINTF_LIKE(2, 3) fault(struct kv_result *r, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
-    say(r, line);
+    kv_say(r, line);
     r->faults++;
 }
 
@@ -135,13 +135,13 @@ static void go_on(struct kv_journal *k, struct kv_result *r)
         want = kv_client_expect(c, &step);
         kv_run(k->room, k->j, &step, r->model.plan.seed, &err);
         if (err.kind != want)
-            fault(r, "client %u operation %u (%d) after reopening: %s instead of %s (%s)", i, step.n, (int)step.what,
+            kv_fault(r, "client %u operation %u (%d) after reopening: %s instead of %s (%s)", i, step.n, (int)step.what,
                   err_kind_name(err.kind), err_kind_name(want), err.text);
         if (err.kind == ERR_NONE)
             kv_client_apply(c, &step);
         c->answered = c->sent = step.n;
     }
-    r->faults += kv_compare(k->room, k->j, &r->model, true, say, r);
+    r->faults += kv_compare(k->room, k->j, &r->model, true, kv_say, r);
 }
 
 static void same_after_rebuild(const struct kv_site *site, struct kv_journal *k, struct kv_result *r)
@@ -152,14 +152,14 @@ static void same_after_rebuild(const struct kv_site *site, struct kv_journal *k,
 
     again.discard_index = true;
     if (kv_journal_dump(k, &before, &err) < 0)
-        fault(r, "dumping: %s", err.text);
+        kv_fault(r, "dumping: %s", err.text);
     kv_journal_close(k);
     if (r->faults == 0 && kv_journal_open(k, &again, &err) < 0)
-        fault(r, "opening without index: %s", err.text);
+        kv_fault(r, "opening without index: %s", err.text);
     if (r->faults == 0 && kv_journal_dump(k, &after, &err) < 0)
-        fault(r, "dumping the rebuilt index: %s", err.text);
+        kv_fault(r, "dumping the rebuilt index: %s", err.text);
     if (r->faults == 0 && !slice_eq(buf_slice(&before), buf_slice(&after)))
-        fault(r, "the rebuilt index differs: %zu octets before, %zu after", before.len, after.len);
+        kv_fault(r, "the rebuilt index differs: %zu octets before, %zu after", before.len, after.len);
     buf_free(&before);
     buf_free(&after);
 }
@@ -175,20 +175,20 @@ void kv_verify(const struct kv_site *site, unsigned flags, struct kv_result *r)
     r->text_len = 0;
     r->text[0] = 0;
     if (kv_journal_open(&k, site, &err) < 0) {
-        fault(r, "opening: %s", err.text);
+        kv_fault(r, "opening: %s", err.text);
         return;
     }
     r->report = k.report;
     if (k.report.damaged_places != 0 || k.report.lost_records != 0)
-        fault(r, "opening found %llu damaged places, %llu records lost", (unsigned long long)k.report.damaged_places,
+        kv_fault(r, "opening found %llu damaged places, %llu records lost", (unsigned long long)k.report.damaged_places,
               (unsigned long long)k.report.lost_records);
     if ((flags & KV_TRUSTED) != 0 && k.report.index_rebuilt)
-        fault(r, "the index was rebuilt: %s", k.report.index_why);
-    r->faults += kv_compare(k.room, k.j, &r->model, (flags & KV_QUICK) != 0, say, r);
+        kv_fault(r, "the index was rebuilt: %s", k.report.index_why);
+    r->faults += kv_compare(k.room, k.j, &r->model, (flags & KV_QUICK) != 0, kv_say, r);
     if ((flags & KV_CHECK) != 0 && r->faults == 0) {
-        n = journal_check(k.j, say, r, &found, &err);
+        n = journal_check(k.j, kv_say, r, &found, &err);
         if (n < 0)
-            fault(r, "checking: %s", err.text);
+            kv_fault(r, "checking: %s", err.text);
         else
             r->faults += n;
     }
@@ -227,7 +227,7 @@ static void append_diag(struct kv_result *r, int fd)
     r->text[r->text_len] = 0;
 }
 
-int kv_verify_child(const struct kv_site *site, unsigned flags, unsigned timeout_s, struct kv_result *r)
+int kv_in_child(kv_child_fn *fn, void *arg, unsigned timeout_s, struct kv_result *r)
 {
     int diag_fd = memfd_create("diag", MFD_CLOEXEC);
     int status;
@@ -236,22 +236,42 @@ int kv_verify_child(const struct kv_site *site, unsigned flags, unsigned timeout
     fflush(NULL);
     r->faults = 0;
     r->text_len = 0;
+    r->text[0] = 0;
     pid = fork();
     if (pid == 0) {
         dup2(diag_fd, 2); /* also for a sanitizer's or panic's last words */
-        kv_verify(site, flags, r);
+        fn(arg, r);
         exit(r->faults == 0 ? 0 : 1);
     }
     ASSERT(pid > 0);
     status = kv_wait(pid, timeout_s);
     if (status == -1)
-        fault(r, "it takes longer than %u s", timeout_s);
+        kv_fault(r, "it takes longer than %u s", timeout_s);
     else if (WIFSIGNALED(status))
-        fault(r, "it died with signal %d", WTERMSIG(status));
+        kv_fault(r, "it died with signal %d", WTERMSIG(status));
     else if (WEXITSTATUS(status) != 0 && r->faults == 0)
-        fault(r, "it ended with %d", WEXITSTATUS(status));
+        kv_fault(r, "it ended with %d", WEXITSTATUS(status));
     if (r->faults != 0)
         append_diag(r, diag_fd);
     close(diag_fd);
     return r->faults;
+}
+
+struct verify {
+    const struct kv_site *site;
+    unsigned flags;
+};
+
+static void verify_run(void *arg, struct kv_result *r)
+{
+    struct verify *v = arg;
+
+    kv_verify(v->site, v->flags, r);
+}
+
+int kv_verify_child(const struct kv_site *site, unsigned flags, unsigned timeout_s, struct kv_result *r)
+{
+    struct verify v = { site, flags };
+
+    return kv_in_child(verify_run, &v, timeout_s, r);
 }

@@ -1,8 +1,9 @@
 /* kv_site.h - a journal with the key-value room in it, opened as the fault programs want it; and its verification.
  *
- * Model:    small segments and a small index, so that a few hundred operations reach every corner. kv_verify opens a directory as a
- *           restarted server would, holds it against a model, has it check itself and compares with a rebuilt index. kv_verify_child does so
- *           in a process of its own with a time limit: a crash image may well kill or hang what reads it.
+ * Model:    small segments and a small index, so that a few hundred operations reach every corner. kv_verify opens a
+ *           directory as a restarted server would, holds it against a model, has it check itself and compares with a
+ *           rebuilt index. kv_verify_child does so in a process of its own with a time limit: a crash image may well
+ *           kill or hang what reads it.
  */
 #ifndef T_KV_SITE_H
 #define T_KV_SITE_H
@@ -55,6 +56,13 @@ void kv_result_destroy(struct kv_result **r);
 void kv_verify(const struct kv_site *site, unsigned flags, struct kv_result *r);
 /* The same in a child; a child that dies or takes too long is a fault. Returns the number of faults. */
 int kv_verify_child(const struct kv_site *site, unsigned flags, unsigned timeout_s, struct kv_result *r);
+
+/* For programs that verify in their own way: fn runs in a child whose standard error (what the journal says) is a
+ * file that it may read; it reports with kv_fault. */
+typedef void kv_child_fn(void *arg, struct kv_result *r);
+int kv_in_child(kv_child_fn *fn, void *arg, unsigned timeout_s, struct kv_result *r);
+void kv_fault(struct kv_result *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void kv_say(void *r, const char *line); /* a journal_say_fn: one line to r->text */
 
 /* Wait for a child; kills it after the limit. Returns its wait status, or -1 if it took too long. */
 int kv_wait(int pid, unsigned timeout_s);

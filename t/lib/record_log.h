@@ -1,8 +1,9 @@
-/* record_log.h - the log that t/fault/preload_record.c writes and crash_sim.c reads. Header only: the preloaded object has no library.
+/* record_log.h - the log that t/fault/preload_record.c writes and crash_sim.c reads. Header only: the preloaded
+ * object has no library.
  *
- * Model:    one event after the other in the order in which the calls took effect: struct record_event, then len1 + len2 octets,
- *           padded to 8. A handle is one open file description; files themselves are known by their paths at the time, and the
- *           reader follows renames and unlinks.
+ * Model:    one event after the other in the order in which the calls took effect: struct record_event, then len1 +
+ *           len2 octets, padded to 8. A handle is one open file description; files themselves are known by their
+ *           paths at the time, and the reader follows renames and unlinks.
  */
 #ifndef T_RECORD_LOG_H
 #define T_RECORD_LOG_H

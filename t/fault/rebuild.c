@@ -1,0 +1,327 @@
+/* rebuild.c - J4, J5, J10: an index made anew from the segments says what the old one said, also after segments were
+ * emptied in any order; bodies that are pinned meanwhile keep their octets.
+ */
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/random.h"
+#include "fault_run.h"
+#include "kv_internal.h"
+#include "kv_site.h"
+
+#define CLIENTS 10u
+#define PINS 64u
+#define NUMBERS 2048u
+
+struct pinned {
+    struct body_pin pin;
+    uint32_t client, n, length;
+};
+
+struct rebuild {
+    struct fault_run run;
+    struct rng rng;
+    struct kv_plan plan;
+    struct kv_result *result; /* only for its model */
+    struct kv_journal k;
+    struct kv_site site;
+    char data[PATH_MAX], partition[PATH_MAX], lines[PATH_MAX];
+    struct pinned pins[PINS];
+    unsigned pin_count, emptied, rounds;
+    char why[400]; /* of the first fault; empty: none */
+};
+
+static void PRINTF_LIKE(2, 3) wrong(struct rebuild *b, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (b->why[0] != 0)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(b->why, sizeof(b->why), fmt, ap);
+    va_end(ap);
+}
+
+static void wrong_line(void *arg, const char *line)
+{
+    wrong(arg, "%s", line);
+}
+
+static bool is_good(const struct rebuild *b)
+{
+    return b->why[0] == 0;
+}
+
+/* --- work --------------------------------------------------------------------------------------------------------- */
+
+/* Operations of all clients, one after the other, so that the model follows without a log. */
+static void work(struct rebuild *b, unsigned count)
+{
+    for (unsigned i = 0; i < count && is_good(b); i++) {
+        struct kv_client *c = &b->result->model.clients[rng_below(&b->rng, CLIENTS)];
+        struct err err = ERR_INIT;
+        struct kv_step step;
+        enum err_kind want;
+
+        kv_client_next(c, &b->plan, &step);
+        want = kv_client_expect(c, &step);
+        kv_run(b->k.room, b->k.j, &step, b->plan.seed, &err);
+        if (err.kind != want)
+            wrong(b, "client %u operation %u: %s instead of %s: %s", c->client, step.n, err_kind_name(err.kind),
+                  err_kind_name(want), err.text);
+        if (err.kind == ERR_NONE)
+            kv_client_apply(c, &step);
+        c->answered = c->sent = step.n;
+    }
+}
+
+static void dump(struct rebuild *b, struct buf *out)
+{
+    struct err err = ERR_INIT;
+
+    buf_reset(out);
+    if (kv_journal_dump(&b->k, out, &err) < 0)
+        wrong(b, "dumping: %s", err.text);
+    else if (out->len == 0)
+        wrong(b, "the dump is empty");
+}
+
+static void reopen(struct rebuild *b, bool discard)
+{
+    struct err err = ERR_INIT;
+
+    kv_journal_close(&b->k);
+    b->site.discard_index = discard;
+    if (kv_journal_open(&b->k, &b->site, &err) < 0) {
+        wrong(b, "opening: %s", err.text);
+        return;
+    }
+    if (b->k.report.damaged_places != 0 || b->k.report.index_rebuilt != discard)
+        wrong(b, "%llu damaged places, rebuilt: %d", (unsigned long long)b->k.report.damaged_places,
+              b->k.report.index_rebuilt);
+}
+
+/* What the first octets that differ say, for people. */
+static void same(struct rebuild *b, const struct buf *before, const struct buf *after, const char *when)
+{
+    size_t at = 0, from;
+
+    if (!is_good(b) || slice_eq(buf_slice(before), buf_slice(after)))
+        return;
+    while (at < before->len && at < after->len && before->ptr[at] == after->ptr[at])
+        at++;
+    from = at;
+    while (from > 0 && before->ptr[from - 1] != '\n')
+        from--;
+    wrong(b, "%s the dump differs:\n  before %.100s\n  after  %.100s", when,
+          from < before->len ? (const char *)before->ptr + from : "(end)",
+          from < after->len ? (const char *)after->ptr + from : "(end)");
+}
+
+static void verify(struct rebuild *b)
+{
+    struct journal_check_result found;
+    struct err err = ERR_INIT;
+
+    if (!is_good(b))
+        return;
+    kv_compare(b->k.room, b->k.j, &b->result->model, false, wrong_line, b);
+    if (is_good(b) && journal_check(b->k.j, wrong_line, b, &found, &err) != 0)
+        wrong(b, "checking: %s", err.text);
+}
+
+/* --- pins --------------------------------------------------------------------------------------------------------- */
+
+static void pins_take(struct rebuild *b)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+
+    if (!is_good(b) || journal_read_begin(b->k.j, &v, &err) < 0)
+        return;
+    for (uint32_t c = 0; c < CLIENTS; c++) {
+        for (uint32_t slot = 0; slot < KV_BUCKETS; slot++) {
+            uint64_t object, at = 0;
+            uint32_t part, key;
+            struct kv_value value;
+
+            if (!kv_name_find(&v, c, slot, &object))
+                continue;
+            while (b->pin_count < PINS && kv_entry_next(&v, object, 0, &at, &part, &key, &value)) {
+                struct pinned *p = &b->pins[b->pin_count];
+
+                if (value.kind != KV_BODY || rng_below(&b->rng, 3) != 0)
+                    continue;
+                *p = (struct pinned){ .client = c, .n = value.n, .length = value.length };
+                if (journal_body_pin(b->k.j, &v, value.body, &p->pin, &err) < 0)
+                    wrong(b, "pinning body %llu: %s", (unsigned long long)value.body, err.text);
+                else
+                    b->pin_count++;
+            }
+        }
+    }
+    journal_read_end(&v);
+}
+
+static void pins_check(struct rebuild *b, bool release)
+{
+    struct buf want = BUF_INIT, have = BUF_INIT;
+
+    for (unsigned i = 0; i < b->pin_count; i++) {
+        struct pinned *p = &b->pins[i];
+        struct err err = ERR_INIT;
+
+        buf_reset(&want);
+        buf_reset(&have);
+        kv_fill(&want, b->plan.seed, p->client, p->n, p->length);
+        if (journal_body_read(&p->pin, 0, buf_extend(&have, p->length), p->length, &err) < 0)
+            wrong(b, "a pinned body cannot be read: %s", err.text);
+        else if (!slice_eq(buf_slice(&want), buf_slice(&have)))
+            wrong(b, "a pinned body changed");
+        if (release)
+            journal_body_unpin(&p->pin);
+    }
+    if (release)
+        b->pin_count = 0;
+    buf_free(&want);
+    buf_free(&have);
+}
+
+/* --- emptying ----------------------------------------------------------------------------------------------------- */
+
+/* Sealed segments in random order, at most `max`; each into one of the two partitions. */
+static void empty_some(struct rebuild *b, unsigned max)
+{
+    uint64_t numbers[NUMBERS];
+    unsigned left = NUMBERS, done = 0;
+
+    for (unsigned i = 0; i < NUMBERS; i++)
+        numbers[i] = i + 1;
+    while (left > 0 && done < max && is_good(b)) {
+        unsigned i = (unsigned)rng_below(&b->rng, left);
+        struct err err = ERR_INIT;
+
+        if (journal_empty_segment(b->k.j, numbers[i], (uint32_t)rng_below(&b->rng, 2), &err) == 0) {
+            done++;
+            pins_check(b, false);
+        } else if (err.kind != ERR_NOTFOUND && err.kind != ERR_EXISTS) {
+            wrong(b, "emptying segment %llx: %s", (unsigned long long)numbers[i], err.text);
+        }
+        numbers[i] = numbers[--left];
+    }
+    b->emptied += done;
+}
+
+static void roll(struct rebuild *b)
+{
+    struct err err = ERR_INIT;
+
+    if (is_good(b) && journal_roll(b->k.j, &err) < 0)
+        wrong(b, "rolling: %s", err.text);
+}
+
+/* --- cases -------------------------------------------------------------------------------------------------------- */
+
+static bool begin(struct rebuild *b, uint64_t seed)
+{
+    struct err err = ERR_INIT;
+
+    b->plan = (struct kv_plan){ .seed = seed, .value_max = 600, .body_max = 12000 };
+    b->why[0] = 0;
+    b->site = (struct kv_site){ .dir = fault_path(&b->run, b->data, "data", true),
+                                .partition = fault_path(&b->run, b->partition, "partition", true),
+                                .inline_bytes = 3000 };
+    kv_model_init(&b->result->model, &b->plan, CLIENTS);
+    if (kv_journal_open(&b->k, &b->site, &err) < 0)
+        wrong(b, "opening: %s", err.text);
+    return is_good(b);
+}
+
+static void case_discard(struct rebuild *b)
+{
+    struct buf before = BUF_INIT, after = BUF_INIT;
+
+    if (begin(b, b->run.seed)) {
+        for (unsigned i = 0; i < 5; i++) {
+            work(b, b->run.soak ? 2000 : 300);
+            if (is_good(b))
+                dump(b, &before);
+            if (is_good(b))
+                reopen(b, true);
+            if (is_good(b))
+                dump(b, &after);
+            same(b, &before, &after, "rebuilt,");
+            verify(b);
+        }
+        kv_journal_close(&b->k);
+    }
+    fault_case(&b->run, "rebuild: a discarded index comes back as it was", is_good(b),
+               "%zu octets of dump\n%s", after.len, b->why);
+    buf_free(&before);
+    buf_free(&after);
+}
+
+/* One journal, several rounds: work, empty some, compare; sometimes with a restart. */
+static void emptying_once(struct rebuild *b, uint64_t seed)
+{
+    struct buf before = BUF_INIT, after = BUF_INIT;
+
+    if (!begin(b, seed))
+        return;
+    for (unsigned i = 0; i < 4 && is_good(b); i++) {
+        work(b, 250);
+        if (rng_below(&b->rng, 2) == 0)
+            roll(b);
+        pins_take(b);
+        if (is_good(b))
+            dump(b, &before);
+        empty_some(b, i == 3 ? NUMBERS : 1 + (unsigned)rng_below(&b->rng, 6));
+        if (is_good(b))
+            dump(b, &after);
+        same(b, &before, &after, "after emptying");
+        verify(b);
+        pins_check(b, true);
+        if (is_good(b))
+            reopen(b, rng_below(&b->rng, 3) != 0);
+        if (is_good(b))
+            dump(b, &after);
+        same(b, &before, &after, "rebuilt after emptying,");
+        verify(b);
+        b->rounds++;
+    }
+    pins_check(b, true);
+    kv_journal_close(&b->k);
+}
+
+static void case_emptying(struct rebuild *b)
+{
+    unsigned journals = b->run.soak ? 200 : 6, i;
+
+    b->emptied = b->rounds = 0;
+    for (i = 0; i < journals; i++) {
+        emptying_once(b, b->run.seed * 1000 + i);
+        if (!is_good(b))
+            break;
+    }
+    fault_case(&b->run, "rebuild: the same after emptying segments in any order", is_good(b) && b->emptied > 0,
+               "journal %u of %u, %u rounds, %u segments emptied\n%s", i, journals, b->rounds, b->emptied, b->why);
+}
+
+int main(int argc, char **argv)
+{
+    struct rebuild *b = mem_alloc(sizeof(*b));
+    int rc;
+
+    fault_begin(&b->run, "rebuild", argc, argv);
+    b->result = kv_result_new();
+    rng_init(&b->rng, b->run.seed);
+    if (fault_wanted(&b->run, "discard"))
+        case_discard(b);
+    if (fault_wanted(&b->run, "emptying"))
+        case_emptying(b);
+    rc = fault_end(&b->run);
+    kv_result_destroy(&b->result);
+    mem_free(b);
+    return rc;
+}

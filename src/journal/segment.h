@@ -59,7 +59,7 @@ void segment_dir_close(struct segment_dir **d);
  * segment appears when it is finished. */
 bool segment_dir_next(struct segment_dir *d, uint64_t *at, struct segment_info *out);
 bool segment_dir_find(struct segment_dir *d, uint64_t number, struct segment_info *out);
-uint64_t segment_dir_next_number(struct segment_dir *d); /* takes a fresh number */
+uint64_t segment_dir_next_number(struct segment_dir *d); /* takes one above all that there are */
 uint64_t segment_dir_bytes(struct segment_dir *d);       /* of all files, spares included */
 /* Does a file of that number exist on disk although we did not make it? Used to see a second writer. */
 bool segment_dir_foreign(struct segment_dir *d, uint64_t number);

@@ -190,7 +190,7 @@ void part_note(struct journal_tx *tx, const struct record *r)
     journal_put(&tx->view, TABLE_PART, slice_of(key, sizeof key), slice_of(value, sizeof value));
 }
 
-static uint64_t part_seq(struct journal_view *v, uint64_t object, uint32_t part)
+uint64_t part_seq(struct journal_view *v, uint64_t object, uint32_t part)
 {
     unsigned char key[12];
     slice value;
@@ -405,12 +405,13 @@ static const struct journal_type own_types[] = {
     { .type = RT_OBJECT_END, .name = "object_end" },
     { .type = RT_DROP, .name = "drop", .apply = apply_drop, .dump = dump_drop, .image = own_image },
     { .type = RT_GONE_IMAGE, .name = "gone_image", .apply = apply_gone_image, .image = own_image },
+    { .type = RT_PART_END, .name = "part_end" },
 };
 
 static const struct journal_table own_tables[] = {
     { TABLE_BODY, "journal.body", TABLE_PHYSICAL },   { TABLE_SEGMENT, "journal.segment", TABLE_PHYSICAL },
     { TABLE_PART, "journal.part", TABLE_PHYSICAL },   { TABLE_GONE, "journal.gone", TABLE_PHYSICAL },
-    { TABLE_ADOPT, "journal.adopt", TABLE_PHYSICAL },
+    { TABLE_ADOPT, "journal.adopt", TABLE_PHYSICAL },          { TABLE_CHANGES, "journal.changes", TABLE_PHYSICAL },
 };
 
 const struct journal_room journal_own_room_rows = {

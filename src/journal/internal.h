@@ -32,13 +32,16 @@
  *   OBJECT_END  u64 seq of the object's real end; repeats an END whose segment was emptied
  *   DROP        u64 segment, u32 kind, u64 first seq, u64 last seq (0, 0: no log segment); object JOURNAL_SELF
  *   GONE_IMAGE  pairs of u64 first, last: the ranges of sequence numbers whose segments were emptied; image of
- *               JOURNAL_SELF */
+ *               JOURNAL_SELF
+ *   PART_END    u16 type whose image callback had nothing to say, u64 seq: what (object, part) held up to there does not
+ *               exist any more; an image */
 enum {
     RT_BODY = 0x0001,
     RT_ADOPT = 0x0002,
     RT_OBJECT_END = 0x0003,
     RT_DROP = 0x0004,
     RT_GONE_IMAGE = 0x0005,
+    RT_PART_END = 0x0006,
 };
 #define JOURNAL_SELF UINT64_MAX
 #define PART_ALL UINT32_MAX /* in TABLE_PART: the whole object ended */
@@ -48,8 +51,10 @@ enum {
  *   SEGMENT  u64 number            -> u64 octets of bodies with references
  *   PART     u64 object, u32 part  -> u64 seq of its last image (or END)
  *   GONE     u64 first seq         -> u64 last seq of an emptied range
- *   ADOPT    u64 body segment      -> u64 body id */
-enum { TABLE_BODY = 1, TABLE_SEGMENT = 2, TABLE_PART = 3, TABLE_GONE = 4, TABLE_ADOPT = 5 };
+ *   ADOPT    u64 body segment      -> u64 body id
+ *   CHANGES  u64 object, u32 part  -> u64 octets of changes in sealed segments since the last image, u64 octets of that
+ *                                     image (0: not known); lost with the index, so it only steers */
+enum { TABLE_BODY = 1, TABLE_SEGMENT = 2, TABLE_PART = 3, TABLE_GONE = 4, TABLE_ADOPT = 5, TABLE_CHANGES = 6 };
 #define BODY_VALUE_BYTES 24
 
 extern const struct journal_room journal_own_room_rows; /* types and tables; state is set per journal */
@@ -154,6 +159,9 @@ struct journal {
     char why[160];
 
     pthread_mutex_t care; /* lock rank 10: one reclaim, check or roll at a time; held long, taken first */
+    /* Tests: called between the steps of emptying a segment, with the step's name. */
+    void (*care_step)(void *arg, const char *step);
+    void *care_arg;
     struct thread thread;
 };
 
@@ -188,6 +196,7 @@ void tx_live_flush(struct journal_tx *tx); /* writes TABLE_SEGMENT */
 void tx_live_add(struct journal_tx *tx, uint64_t segment, int64_t delta);
 uint64_t tx_emit_reference(struct journal_tx *tx, uint16_t type, uint64_t object, uint32_t part, unsigned flags,
                            slice payload); /* like journal_emit, payload not copied */
+uint64_t part_seq(struct journal_view *v, uint64_t object, uint32_t part); /* of its last image, or 0 */
 /* Is a record of (object, part) with that seq superseded by an image or an end? */
 bool part_is_dead(struct journal_view *v, uint64_t object, uint32_t part, uint64_t seq);
 void part_note(struct journal_tx *tx, const struct record *r); /* RECORD_IMAGE, RECORD_END into TABLE_PART */
@@ -205,6 +214,9 @@ void journal_enter(struct journal *j, enum journal_state state, const char *why)
 
 /* --- open.c -------------------------------------------------------------------------------------------------------
  * */
+struct journal *journal_new(const struct journal_setup *setup); /* half built: nothing opened */
+void rooms_register(struct journal *j, const struct journal_setup *setup);
+void journal_free(struct journal *j);
 /* A new tail whose first sequence is next_seq. The old one must be closed. ERR_FULL when there is no room. */
 int tail_open(struct journal *j, bool use_reserve, struct err *err);
 /* Settle the rooms, open a new tail, have the old one sealed on a helper (or here when there is no pool). On failure
@@ -223,6 +235,11 @@ void helpers_wait(struct journal *j); /* until no job of ours is under way */
  * next_seq. ERR_DAMAGE: the trusted index
  * is ahead of the log. */
 int replay_all(struct journal *j, enum index_open_result trust, const struct journal_setup *setup, struct err *err);
+/* For checking: bring the index of `beside`, which shares the segments of a running journal, up to the records with
+ * seq <= upto; nothing else is touched. May be called again with a higher position. Rooms are settled when `settle`
+ * is set, and then it may not be called again. */
+int replay_beside(struct journal *beside, uint64_t upto, bool settle, struct err *err);
+bool range_is_gone(struct journal_view *v, uint64_t first, uint64_t last); /* by TABLE_GONE */
 
 /* --- visit.c ------------------------------------------------------------------------------------------------------
  * */
@@ -244,16 +261,14 @@ struct segment_visit {
 int segment_visit(struct journal *j, const struct log_segment *s, uint64_t trusted_seq, const struct segment_visit *v,
                   uint64_t *cut, uint64_t *last_seq, struct err *err);
 
-/* --- reclaim.c ----------------------------------------------------------------------------------------------------
- * */
+/* --- reclaim.c ---------------------------------------------------------------------------------------------------- */
 /* Image of JOURNAL_SELF: the emptied ranges of sequence numbers, neighbours merged. */
 int own_image(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
 /* A log segment was sealed: account its change records, image parts that changed much. On a helper. */
 void reclaim_sealed(struct journal *j, uint64_t number);
 
-/* --- history.c ----------------------------------------------------------------------------------------------------
- * */
-/* Keep the footer of a segment that is about to be deleted, compressed, with a Bloom filter over its keys. */
+/* --- history.c ---------------------------------------------------------------------------------------------------- */
+/* Keep the footer of a log segment that is about to be deleted, compressed, with a Bloom filter over its keys. */
 int history_keep(struct journal *j, uint64_t number, struct err *err);
 int history_trim(struct journal *j, struct err *err); /* conf.history_days, conf.history_bytes */
 

@@ -223,5 +223,8 @@ int journal_roll(struct journal *j, struct err *err);
  * point-in-time. The callback returns false to stop. Bodies come without payload. */
 typedef bool journal_visit_fn(void *arg, const struct record *r, uint64_t segment, uint64_t offset);
 int journal_walk(struct journal *j, uint64_t from_seq, journal_visit_fn *visit, void *arg, struct err *err);
+/* The same, but history files that hold none of the keys are left out (journal_type.keys). */
+int journal_walk_keys(struct journal *j, uint64_t from_seq, const slice *keys, unsigned key_count,
+                      journal_visit_fn *visit, void *arg, struct err *err);
 
 #endif

@@ -360,7 +360,7 @@ static int type_slot_cmp(const void *a, const void *b)
     return (x->type > y->type) - (x->type < y->type);
 }
 
-static void rooms_register(struct journal *j, const struct journal_setup *setup)
+void rooms_register(struct journal *j, const struct journal_setup *setup)
 {
     unsigned n = 0;
 
@@ -477,7 +477,7 @@ static int index_start(struct journal *j, bool discard, enum index_open_result *
     return rc;
 }
 
-static struct journal *journal_new(const struct journal_setup *setup)
+struct journal *journal_new(const struct journal_setup *setup)
 {
     struct journal *j = mem_alloc(sizeof *j);
 
@@ -496,7 +496,7 @@ static struct journal *journal_new(const struct journal_setup *setup)
     return j;
 }
 
-static void journal_free(struct journal *j)
+void journal_free(struct journal *j)
 {
     committer_free(j);
     index_close(&j->index, false);

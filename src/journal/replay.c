@@ -18,6 +18,7 @@ struct replay {
     struct journal_tx *tx;
     struct index_meta meta; /* of the index as opened */
     bool is_rebuild;
+    uint64_t upto; /* records behind it do not count; 0: all do */
     uint64_t segment; /* being replayed */
     uint64_t last_seq; /* highest met */
     unsigned in_txn;
@@ -28,6 +29,8 @@ static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, u
 {
     struct replay *r = arg;
 
+    if (r->upto != 0)
+        return; /* beside a running journal: the check has said so, and the end of the tail is being written */
     r->j->report.damaged_places++;
     r->j->report.lost_records += last_seq - first_seq + 1;
     if (last_seq > r->last_seq)
@@ -169,7 +172,7 @@ static int on_image(void *arg, const struct record *rec, const struct record_hea
 {
     struct replay *r = arg;
 
-    if ((rec->flags & (RECORD_IMAGE | RECORD_END)) == 0)
+    if ((rec->flags & (RECORD_IMAGE | RECORD_END)) == 0 || (r->upto != 0 && rec->seq > r->upto))
         return 0;
     part_note(r->tx, rec);
     return txn_pace(r, err);
@@ -186,6 +189,8 @@ static int on_record(void *arg, const struct record *rec, const struct record_he
     const struct type_slot *slot = type_slot_find(r->j, rec->type);
     struct err why = ERR_INIT;
 
+    if (r->upto != 0 && rec->seq > r->upto)
+        return 0;
     if (rec->seq > r->last_seq)
         r->last_seq = rec->seq;
     if (!r->is_rebuild && rec->seq <= r->meta.applied) {
@@ -216,7 +221,7 @@ static int on_record(void *arg, const struct record *rec, const struct record_he
     return txn_pace(r, err);
 }
 
-static bool range_is_gone(struct journal_view *v, uint64_t first, uint64_t last)
+bool range_is_gone(struct journal_view *v, uint64_t first, uint64_t last)
 {
     while (first <= last) {
         struct journal_cursor c;
@@ -272,11 +277,11 @@ static int records_replay(struct replay *r, const struct log_segment *list, unsi
         from = r->meta.young_from;
     for (unsigned i = 0; i < n; i++) {
         r->segment = list[i].info.header.number;
-        if (list[i].info.last_seq > r->last_seq)
+        if (list[i].info.last_seq > r->last_seq && r->upto == 0)
             r->last_seq = list[i].info.last_seq;
-        if (!r->is_rebuild && list[i].info.last_seq < from)
+        if (!r->is_rebuild && list[i].info.is_sealed && list[i].info.last_seq < from)
             continue;
-        if (segment_visit(r->j, &list[i], 0, &v, NULL, NULL, err) < 0)
+        if (segment_visit(r->j, &list[i], r->upto, &v, NULL, NULL, err) < 0)
             return -1;
         progress(r, list[i].info.bytes);
     }
@@ -288,7 +293,7 @@ static int images_read(struct replay *r, const struct log_segment *list, unsigne
     struct segment_visit v = { .record = on_image, .arg = r };
 
     for (unsigned i = 0; i < n; i++)
-        if (segment_visit(r->j, &list[i], 0, &v, NULL, NULL, err) < 0)
+        if (segment_visit(r->j, &list[i], r->upto, &v, NULL, NULL, err) < 0)
             return -1;
     return 0;
 }
@@ -427,4 +432,36 @@ int replay_all(struct journal *j, enum index_open_result trust, const struct jou
         j->next_seq = r.last_seq + 1;
     atomic_store(&j->durable_seq, j->next_seq - 1);
     return tail_settle(j, j->next_seq - 1, err);
+}
+
+int replay_beside(struct journal *beside, uint64_t upto, bool settle, struct err *err)
+{
+    static const struct journal_setup no_setup;
+    struct replay r = { .j = beside, .setup = &no_setup, .tx = &beside->tx, .upto = upto };
+    struct log_segment *list = NULL;
+    struct journal_view v;
+    unsigned n = 0;
+    int rc = -1;
+
+    if (upto == 0)
+        return 0;
+    if (index_read_begin(beside->index, &v, err) < 0)
+        return -1;
+    index_meta_get(&v, &r.meta);
+    index_read_end(&v);
+    r.is_rebuild = r.meta.applied == 0;
+    r.meta.young_from = 0; /* the rooms hold their young ones since the first call */
+    if (log_segments(beside, &list, &n, err) < 0 || txn_begin(&r, err) < 0)
+        goto out;
+    if (r.is_rebuild && (places_read(&r, err) < 0 || images_read(&r, list, n, err) < 0))
+        goto out;
+    if (records_replay(&r, list, n, err) < 0)
+        goto out;
+    r.last_seq = upto;
+    rc = txn_commit(&r, err);
+out:
+    index_abort(&r.tx->view);
+    mem_free(list);
+    beside->next_seq = upto + 1;
+    return rc < 0 || !settle ? rc : tail_settle(beside, upto, err);
 }

@@ -62,9 +62,9 @@ struct journal_type {
     void (*refs)(const struct record *r, journal_ref_fn *ref, void *arg);
     /* The payload as one line of text for people, appended. NULL: its length is shown. */
     void (*dump)(const struct record *r, struct buf *out);
-    /* Emit (journal_emit with RECORD_IMAGE) the complete present state of (object, part), or nothing if it does not
-     * exist any more. NULL only for types whose records always carry RECORD_IMAGE or RECORD_END, or are RECORD_BODY.
-     * */
+    /* Emit (journal_emit with RECORD_IMAGE, one record) the complete present state of (object, part), or nothing if it
+     * does not exist any more. Records of types that carry RECORD_IMAGE are imaged again when their segment is emptied:
+     * NULL only for types whose records always carry RECORD_END or RECORD_BODY. */
     int (*image)(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
     /* Search keys of the record (addresses, message ids) for the history of finished mail. NULL: none. */
     void (*keys)(const struct record *r, journal_key_fn *key, void *arg);
@@ -98,6 +98,12 @@ struct journal_room {
     void (*aborted)(void *room);
     uint64_t (*young_from)(void *room);
     int (*settle)(struct journal_tx *tx, void *room, uint64_t upto, struct err *err);
+
+    /* A second `state`, empty, and its end: journal_check rebuilds an index beside the running one, so the callbacks
+     * above are called with either. On the checking thread. NULL if there is no state: a room that has one and lacks
+     * these cannot be compared with its rebuild. */
+    void *(*state_new)(void);
+    void (*state_destroy)(void *state);
 };
 
 #endif

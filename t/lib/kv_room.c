@@ -590,6 +590,18 @@ static const struct journal_table tables[] = {
     { KV_TABLE_JOB, "kv.job", 0 },
 };
 
+static void *state_new(void)
+{
+    return kv_room_new();
+}
+
+static void state_destroy(void *state)
+{
+    struct kv_room *r = state;
+
+    kv_room_destroy(&r);
+}
+
 OWNED struct kv_room *kv_room_new(void)
 {
     struct kv_room *r = mem_alloc(sizeof(*r));
@@ -606,6 +618,8 @@ OWNED struct kv_room *kv_room_new(void)
         .aborted = on_aborted,
         .young_from = on_young_from,
         .settle = on_settle,
+        .state_new = state_new,
+        .state_destroy = state_destroy,
     };
     return r;
 }

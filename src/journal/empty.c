@@ -1,0 +1,887 @@
+/* empty.c - emptying segments: what they still say is said again at the tail, then they go.
+ *
+ * Order for a segment N, each step durable before the next:
+ *   1. live bodies into a compaction segment, synced; then their places in the index, and no body lies in N any more
+ *   2. an image of every part whose newest state rests on records of N; ADOPT and END records that are still needed
+ *   3. the footer into the history
+ *   4. DROP: from here on N does not count; a crash leaves a file that the next open removes
+ *   5. the file; then rows of the index that nothing needs any more
+ * N is sealed, so nothing in it becomes live again: what a step found dead stays dead.
+ *
+ * Tombstones. An END in N, and the END or PART_END that repeats it, is needed as long as another log segment holds
+ * sequence numbers between the object's first record and the end: replay would bring the object back without it. */
+#include "journal/empty.h"
+
+#include <stdlib.h>
+
+#include "base/bytes.h"
+#include "base/diag.h"
+#include "base/mem.h"
+
+#define BODY_ROUNDS_MAX 5
+
+struct vec {
+    void *items;
+    size_t count, cap;
+};
+
+static void *vec_push(struct vec *v, size_t each)
+{
+    if (v->count == v->cap) {
+        v->cap = v->cap == 0 ? 64 : v->cap * 2;
+        v->items = mem_realloc(v->items, v->cap * each);
+    }
+    return (char *)v->items + each * v->count++;
+}
+
+struct part_fact { /* the newest record of a part in the segment */
+    uint64_t object, seq;
+    uint32_t part;
+    uint16_t type;
+};
+struct end_fact { /* END, or (part != PART_ALL) PART_END */
+    uint64_t object, end, seq;
+    uint32_t part;
+    uint16_t type;
+};
+struct body_fact {
+    uint64_t id, offset;
+    uint32_t length;
+};
+struct adopt_fact {
+    uint64_t id, segment, offset;
+    uint32_t length;
+};
+struct span { /* of sequence numbers in a log segment */
+    uint64_t first, last;
+};
+
+struct emptying {
+    struct journal *j;
+    uint64_t number;
+    struct log_segment seg;
+    struct err err;       /* why it is not emptied */
+    struct vec parts;     /* part_fact */
+    struct vec ends;      /* end_fact */
+    struct vec bodies;    /* body_fact */
+    struct vec adopts;    /* adopt_fact */
+    struct vec spans;     /* of the other log segments, rising */
+    struct vec forget;    /* end_fact: rows to delete afterwards */
+    uint64_t records;
+    bool has_damaged_body;
+};
+
+void care_step(struct journal *j, const char *step)
+{
+    if (j->care_step != NULL)
+        j->care_step(j->care_arg, step);
+}
+
+static void emptying_free(struct emptying *e)
+{
+    mem_free(e->parts.items);
+    mem_free(e->ends.items);
+    mem_free(e->bodies.items);
+    mem_free(e->adopts.items);
+    mem_free(e->spans.items);
+    mem_free(e->forget.items);
+}
+
+/* --- what the segment says ------------------------------------------------------------------------------------------ */
+
+static int part_fact_cmp(const void *a, const void *b)
+{
+    const struct part_fact *x = a, *y = b;
+
+    if (x->object != y->object)
+        return x->object < y->object ? -1 : 1;
+    if (x->part != y->part)
+        return x->part < y->part ? -1 : 1;
+    return (x->seq > y->seq) - (x->seq < y->seq);
+}
+
+/* Sorted, and only the newest of every part. */
+static void parts_unique(struct vec *v)
+{
+    struct part_fact *f = v->items;
+    size_t n = 0;
+
+    if (v->count == 0)
+        return;
+    qsort(f, v->count, sizeof *f, part_fact_cmp);
+    for (size_t i = 1; i < v->count; i++) {
+        if (f[i].object != f[n].object || f[i].part != f[n].part)
+            n++;
+        f[n] = f[i];
+    }
+    v->count = n + 1;
+}
+
+static void part_push(struct vec *v, const struct record *r)
+{
+    if (v->count == v->cap && v->cap >= 4096) {
+        parts_unique(v);
+        if (v->count > v->cap / 2) {
+            v->cap *= 2;
+            v->items = mem_realloc(v->items, v->cap * sizeof(struct part_fact));
+        }
+    }
+    *(struct part_fact *)vec_push(v, sizeof(struct part_fact)) =
+        (struct part_fact){ r->object, r->seq, r->part, r->type };
+}
+
+static int fact_end(struct emptying *e, const struct record *r, struct err *err)
+{
+    struct end_fact *f;
+    struct reader in = reader_of(r->payload);
+    struct end_fact found = { .object = r->object, .end = r->seq, .seq = r->seq, .part = PART_ALL, .type = r->type };
+
+    if (r->type == RT_OBJECT_END) {
+        found.end = read_le64(&in);
+    } else if (r->type == RT_PART_END) {
+        found.part = r->part;
+        found.type = read_le16(&in);
+        found.end = read_le64(&in);
+    }
+    if (in.failed)
+        return err_set(err, ERR_DAMAGE, "record %llu does not decode", (unsigned long long)r->seq);
+    f = vec_push(&e->ends, sizeof *f);
+    *f = found;
+    return 0;
+}
+
+static int fact_adopt(struct emptying *e, const struct record *r, struct err *err)
+{
+    struct reader in = reader_of(r->payload);
+    struct adopt_fact *f = vec_push(&e->adopts, sizeof *f);
+
+    f->id = read_le64(&in);
+    f->segment = read_le64(&in);
+    f->offset = read_le64(&in);
+    f->length = read_le32(&in);
+    if (f->id == 0)
+        f->id = r->seq;
+    return in.failed ? err_set(err, ERR_DAMAGE, "record %llu does not decode", (unsigned long long)r->seq) : 0;
+}
+
+static int on_record(void *arg, const struct record *r, const struct record_header *h, uint64_t offset, struct err *err)
+{
+    struct emptying *e = arg;
+    struct body_fact *b;
+
+    if (e->seg.void_from != 0 && r->seq >= e->seg.void_from)
+        return 0;
+    e->records++;
+    if (type_slot_find(e->j, r->type) == NULL)
+        return err_set(err, ERR_PERM, "record %llu has the unknown type %04x: a newer Posthouse wrote it",
+                       (unsigned long long)r->seq, r->type);
+    if ((r->flags & RECORD_BODY) != 0) {
+        b = vec_push(&e->bodies, sizeof *b);
+        *b = (struct body_fact){ r->object, offset + RECORD_HEADER_BYTES, h->length };
+        return 0;
+    }
+    if ((r->flags & RECORD_END) != 0 || r->type == RT_PART_END)
+        return fact_end(e, r, err);
+    if (r->type == RT_ADOPT)
+        return fact_adopt(e, r, err);
+    part_push(&e->parts, r);
+    return 0;
+}
+
+/* --- may it be emptied? ----------------------------------------------------------------------------------------------- */
+
+static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq, uint64_t last_seq)
+{
+    unsigned *places = arg;
+
+    ++*places;
+    diag_error("journal", "segment %016llx is kept: damage at octets %llu to %llu, records %llu to %llu",
+               (unsigned long long)segment, (unsigned long long)from, (unsigned long long)to,
+               (unsigned long long)first_seq, (unsigned long long)last_seq);
+}
+
+/* A log segment that is written no more and has no valid footer gets one, unless records in it are damaged. */
+static int log_seal(struct journal *j, const struct log_segment *s, struct err *err)
+{
+    unsigned damaged = 0;
+    struct segment_visit v = { .damage = on_damage, .arg = &damaged };
+    struct log_segment open = *s;
+    uint64_t trusted = s->info.is_sealed ? s->info.last_seq : journal_durable_seq(j), cut;
+
+    open.info.is_sealed = false;
+    if (segment_visit(j, &open, trusted, &v, &cut, NULL, err) < 0)
+        return -1;
+    if (damaged != 0)
+        return err_set(err, ERR_DAMAGE, "segment %016llx has %u damaged places",
+                       (unsigned long long)s->info.header.number, damaged);
+    return segment_seal(j->segments, s->info.header.number, cut, err);
+}
+
+/* Void records of an earlier segment that failed must not come back when the one that voids them is gone: all earlier
+ * ones have to be sealed, which cuts them. */
+static int log_ready(struct journal *j, uint64_t number, struct err *err)
+{
+    struct log_segment *list;
+    unsigned n;
+    int rc = 0;
+
+    if (log_segments(j, &list, &n, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < n && rc == 0 && list[i].info.header.number <= number; i++) {
+        if (list[i].info.is_sealed)
+            continue;
+        if (i + 1 == n)
+            rc = err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)number);
+        else
+            rc = log_seal(j, &list[i], err);
+    }
+    mem_free(list);
+    return rc;
+}
+
+static bool is_unsealed(struct journal *j, uint64_t number)
+{
+    struct segment_info info;
+
+    for (uint64_t at = 0; segment_dir_next(j->segments, &at, &info) && info.header.number <= number;)
+        if (info.header.kind == SEGMENT_LOG && !info.is_sealed)
+            return true;
+    return false;
+}
+
+/* e->seg and the spans of the others. */
+static int spans_load(struct emptying *e, struct err *err)
+{
+    struct log_segment *list;
+    unsigned n;
+
+    if (log_segments(e->j, &list, &n, err) < 0)
+        return -1;
+    e->spans.count = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct segment_info *info = &list[i].info;
+        struct span *s;
+
+        if (info->header.number == e->number) {
+            e->seg = list[i];
+            continue;
+        }
+        if (info->is_sealed && info->last_seq < info->header.first_seq)
+            continue;
+        s = vec_push(&e->spans, sizeof *s);
+        *s = (struct span){ info->header.first_seq, info->is_sealed ? info->last_seq : UINT64_MAX };
+    }
+    mem_free(list);
+    return 0;
+}
+
+static bool spans_meet(const struct emptying *e, uint64_t first, uint64_t last)
+{
+    const struct span *s = e->spans.items;
+    size_t low = 0, high = e->spans.count;
+
+    while (low < high) { /* the first span that ends at or behind `first` */
+        size_t mid = (low + high) / 2;
+
+        if (s[mid].last >= first)
+            high = mid;
+        else
+            low = mid + 1;
+    }
+    return low < e->spans.count && s[low].first <= last;
+}
+
+/* The body of a spool file is named by whoever adopted it. */
+static int body_adopted(struct emptying *e, struct err *err)
+{
+    struct body_fact *b = e->bodies.items;
+    struct journal_view v;
+    slice value;
+
+    if (e->seg.info.header.kind != SEGMENT_BODY)
+        return 0;
+    if (journal_read_begin(e->j, &v, err) < 0)
+        return -1;
+    if (!journal_get_u64(&v, TABLE_ADOPT, e->number, &value) || value.len != 8)
+        err_set(err, ERR_EXISTS, "body segment %016llx belongs to nobody yet", (unsigned long long)e->number);
+    else if (e->bodies.count == 1)
+        b->id = get_le64(value.ptr);
+    else
+        err_set(err, ERR_DAMAGE, "body segment %016llx holds %zu bodies", (unsigned long long)e->number,
+                e->bodies.count);
+    journal_read_end(&v);
+    return err->kind == ERR_NONE ? 0 : -1;
+}
+
+static int emptying_load(struct emptying *e, struct err *err)
+{
+    struct segment_visit v = { .record = on_record, .arg = e };
+    struct segment_info info;
+
+    if (!segment_dir_find(e->j->segments, e->number, &info))
+        return err_set(err, ERR_NOTFOUND, "there is no segment %016llx", (unsigned long long)e->number);
+    if (info.header.salt == 0)
+        return err_set(err, ERR_DAMAGE, "the header of segment %016llx is damaged", (unsigned long long)e->number);
+    e->seg = (struct log_segment){ .info = info };
+    if (info.header.kind == SEGMENT_LOG) {
+        if (is_unsealed(e->j, e->number))
+            helpers_wait(e->j);
+        if (log_ready(e->j, e->number, err) < 0 || spans_load(e, err) < 0)
+            return -1;
+    } else if (!info.is_sealed) {
+        return err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)e->number);
+    }
+    if (segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0) {
+        if (err->kind != ERR_DAMAGE || info.header.kind != SEGMENT_LOG)
+            return -1;
+        /* The footer does not validate; the records may. */
+        *err = ERR_INIT;
+        e->records = e->parts.count = e->ends.count = e->bodies.count = e->adopts.count = 0;
+        if (log_seal(e->j, &e->seg, err) < 0 || spans_load(e, err) < 0 ||
+            segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0)
+            return -1;
+    }
+    parts_unique(&e->parts);
+    return body_adopted(e, err);
+}
+
+/* --- bodies ------------------------------------------------------------------------------------------------------------- */
+
+static bool lies_in(struct journal_view *v, const struct emptying *e, const struct body_fact *f, struct body_info *b)
+{
+    return journal_body_info(v, f->id, b) && b->segment == e->number && b->offset == f->offset;
+}
+
+/* Those with references into `live`, those without into `dead`. */
+static int bodies_sort(struct emptying *e, struct vec *live, struct vec *dead, struct err *err)
+{
+    const struct body_fact *f = e->bodies.items;
+    struct journal_view v;
+    struct body_info b;
+
+    for (size_t i = 0; i < e->bodies.count;) {
+        if (journal_read_begin(e->j, &v, err) < 0)
+            return -1;
+        for (unsigned n = 0; n < CARE_SLICE && i < e->bodies.count; n++, i++)
+            if (lies_in(&v, e, &f[i], &b))
+                *(struct body_fact *)vec_push(b.refs != 0 ? live : dead, sizeof *f) = f[i];
+        journal_read_end(&v);
+    }
+    return 0;
+}
+
+struct chunk { /* of an array, for one operation */
+    struct emptying *e;
+    const void *items;
+    size_t count;
+};
+
+/* Cut an array into operations. */
+static int chunks_run(struct emptying *e, struct journal *j, const void *items, size_t count, size_t each,
+                      uint32_t record_bytes, journal_run_fn *run, struct err *err)
+{
+    size_t n = (count + CARE_OP_ITEMS - 1) / CARE_OP_ITEMS;
+    struct chunk *chunks;
+    struct crew crew;
+    int rc;
+
+    if (count == 0)
+        return 0;
+    chunks = mem_alloc_array(n, sizeof *chunks);
+    crew_init(&crew, j);
+    for (size_t i = 0; i < n; i++) {
+        size_t from = i * CARE_OP_ITEMS, len = count - from < CARE_OP_ITEMS ? count - from : CARE_OP_ITEMS;
+
+        chunks[i] = (struct chunk){ e, (const char *)items + from * each, len };
+        if (crew_submit(&crew, run, &chunks[i], (uint32_t)len, (uint32_t)len * record_bytes) < 0)
+            break;
+    }
+    rc = crew_wait(&crew, err);
+    crew_free(&crew);
+    mem_free(chunks);
+    return rc;
+}
+
+static int move_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct chunk *c = crew_arg(op);
+    const struct body_move *m = c->items;
+    struct body_info b;
+
+    for (size_t i = 0; i < c->count; i++) {
+        if (!journal_body_info(&tx->view, m[i].id, &b) || b.refs == 0 || b.segment != m[i].from_segment ||
+            b.offset != m[i].from_offset)
+            continue;
+        tx_live_add(tx, m[i].from_segment, -(int64_t)b.length);
+        tx_live_add(tx, m[i].to_segment, (int64_t)b.length);
+        b.segment = m[i].to_segment;
+        b.offset = m[i].to_offset;
+        body_value_put(tx, m[i].id, &b);
+    }
+    return 0;
+}
+
+static int dead_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct chunk *c = crew_arg(op);
+    const struct body_fact *f = c->items;
+    struct body_info b;
+
+    for (size_t i = 0; i < c->count; i++)
+        if (lies_in(&tx->view, c->e, &f[i], &b) && b.refs == 0)
+            journal_del_u64(&tx->view, TABLE_BODY, f[i].id);
+    return 0;
+}
+
+static int bodies_copy(struct emptying *e, struct compaction *to, const struct vec *live, struct err *err)
+{
+    const struct body_fact *f = live->items;
+    struct segment_pin pin;
+    int rc = 0;
+
+    if (live->count == 0)
+        return 0;
+    if (!segment_pin(e->j->segments, e->number, &pin))
+        return err_set(err, ERR_NOTFOUND, "segment %016llx cannot be opened", (unsigned long long)e->number);
+    for (size_t i = 0; i < live->count && rc >= 0; i++) {
+        rc = compaction_add(to, &pin, f[i].id, f[i].offset, f[i].length, err);
+        if (rc == 0)
+            e->has_damaged_body = true;
+    }
+    segment_unpin(&pin);
+    return rc < 0 ? -1 : 0;
+}
+
+static uint64_t live_bytes(struct journal *j, uint64_t number)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    uint64_t bytes = 0;
+    slice value;
+
+    if (journal_read_begin(j, &v, &err) < 0)
+        return UINT64_MAX;
+    if (journal_get_u64(&v, TABLE_SEGMENT, number, &value) && value.len == 8)
+        bytes = get_le64(value.ptr);
+    journal_read_end(&v);
+    return bytes;
+}
+
+/* One round over all segments of the group. *left: bodies that must be looked at again. A failure of the compaction
+ * segment is everybody's. */
+static int bodies_round(struct emptying *es, unsigned n, uint32_t partition, size_t *left, struct err *err)
+{
+    struct journal *j = es[0].j;
+    struct compaction to;
+    struct vec live = { 0 };
+    int rc = -1;
+
+    *left = 0;
+    compaction_init(&to, j, partition);
+    for (unsigned i = 0; i < n; i++) {
+        struct vec dead = { 0 };
+        bool ok;
+
+        if (es[i].err.kind != ERR_NONE || es[i].has_damaged_body)
+            continue;
+        live.count = 0;
+        ok = bodies_sort(&es[i], &live, &dead, err) == 0 && bodies_copy(&es[i], &to, &live, err) == 0 &&
+             chunks_run(&es[i], j, dead.items, dead.count, sizeof(struct body_fact), 0, dead_run, err) == 0;
+        *left += live.count;
+        mem_free(dead.items);
+        if (!ok)
+            goto out;
+    }
+    care_step(j, "copied");
+    if (compaction_finish(&to, err) < 0)
+        goto out;
+    care_step(j, "compacted");
+    rc = chunks_run(NULL, j, to.moves, to.count, sizeof *to.moves, 0, move_run, err);
+    care_step(j, "moved");
+out:
+    mem_free(live.items);
+    compaction_free(&to);
+    return rc;
+}
+
+static int bodies_move(struct emptying *es, unsigned n, uint32_t partition, struct err *err)
+{
+    size_t left = 1;
+
+    for (unsigned round = 0; round < BODY_ROUNDS_MAX && left != 0; round++)
+        if (bodies_round(es, n, partition, &left, err) < 0)
+            return -1;
+    for (unsigned i = 0; i < n; i++) {
+        struct emptying *e = &es[i];
+
+        if (e->err.kind != ERR_NONE)
+            continue;
+        if (e->has_damaged_body)
+            err_set(&e->err, ERR_DAMAGE, "segment %016llx is kept for a damaged body that is still referred to",
+                    (unsigned long long)e->number);
+        else if (left != 0)
+            err_set(&e->err, ERR_BUG, "bodies keep coming back to segment %016llx", (unsigned long long)e->number);
+        else if (live_bytes(e->j, e->number) != 0)
+            err_set(&e->err, ERR_DAMAGE, "segment %016llx is kept: bodies in it are referred to, but not in its footer",
+                    (unsigned long long)e->number);
+    }
+    return 0;
+}
+
+/* --- parts ------------------------------------------------------------------------------------------------------------- */
+
+static int want_push(struct emptying *e, struct journal_view *v, struct vec *wants, const struct image_want *w,
+                     struct err *err)
+{
+    const struct type_slot *slot = type_slot_find(e->j, w->type);
+
+    if (part_is_dead(v, w->object, w->part, w->seq))
+        return 0;
+    if (slot == NULL || slot->row->image == NULL)
+        return err_set(err, ERR_BUG, "record %llu of segment %016llx is alive, but type %04x has no image",
+                       (unsigned long long)w->seq, (unsigned long long)e->number, w->type);
+    *(struct image_want *)vec_push(wants, sizeof *w) = *w;
+    return 0;
+}
+
+/* Parts that rest on this segment. */
+static int wants_parts(struct emptying *e, struct vec *wants, struct err *err)
+{
+    const struct part_fact *f = e->parts.items;
+    struct journal_view v;
+    int rc = 0;
+
+    for (size_t i = 0; i < e->parts.count && rc == 0;) {
+        if (journal_read_begin(e->j, &v, err) < 0)
+            return -1;
+        for (unsigned n = 0; n < CARE_SLICE && i < e->parts.count && rc == 0; n++, i++) {
+            struct image_want w = { f[i].object, f[i].part, f[i].type, f[i].seq,
+                                    spans_meet(e, f[i].object, f[i].seq) };
+
+            rc = want_push(e, &v, wants, &w, err);
+        }
+        journal_read_end(&v);
+    }
+    return rc;
+}
+
+/* Ends that are needed into `again`, PART_ENDs into `wants`; what is not needed any more into e->forget. */
+static int wants_ends(struct emptying *e, struct vec *wants, struct vec *again, struct err *err)
+{
+    const struct end_fact *f = e->ends.items;
+    struct journal_view v;
+    int rc = 0;
+
+    for (size_t i = 0; i < e->ends.count && rc == 0;) {
+        if (journal_read_begin(e->j, &v, err) < 0)
+            return -1;
+        for (unsigned n = 0; n < CARE_SLICE && i < e->ends.count && rc == 0; n++, i++) {
+            bool needed = spans_meet(e, f[i].object, f[i].end);
+
+            if (part_is_dead(&v, f[i].object, f[i].part, f[i].seq))
+                continue;
+            if (needed && f[i].part == PART_ALL)
+                *(struct end_fact *)vec_push(again, sizeof *f) = f[i];
+            else if (needed)
+                rc = want_push(e, &v, wants, &(struct image_want){ f[i].object, f[i].part, f[i].type, f[i].seq, true },
+                               err);
+            else
+                *(struct end_fact *)vec_push(&e->forget, sizeof *f) = f[i];
+        }
+        journal_read_end(&v);
+    }
+    return rc;
+}
+
+static void part_end_emit(struct journal_tx *tx, const struct image_want *w)
+{
+    unsigned char payload[10];
+
+    put_le16(payload, w->type);
+    put_le64(payload + 2, tx->next_seq - 1);
+    journal_emit(tx, RT_PART_END, w->object, w->part, RECORD_IMAGE, slice_of(payload, sizeof payload));
+}
+
+int image_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
+{
+    const struct image_want *w = crew_arg(op);
+    const struct type_slot *slot = type_slot_find(tx->journal, w->type);
+
+    if (part_is_dead(&tx->view, w->object, w->part, w->seq))
+        return 0;
+    if (slot->row->image(tx, slot->room->state, w->object, w->part, err) < 0)
+        return -1;
+    if (!tx_op_emitted(tx)) {
+        if (w->has_elders)
+            part_end_emit(tx, w);
+        return 0;
+    }
+    if (!tx->is_failed && !part_is_dead(&tx->view, w->object, w->part, w->seq + 1))
+        return err_set(err, ERR_BUG, "%s: the image callback of %s emitted no image of object %llu, part %u",
+                       slot->room->name, slot->row->name, (unsigned long long)w->object, w->part);
+    return 0;
+}
+
+void change_key(unsigned char key[12], uint64_t object, uint32_t part)
+{
+    put_be64(key, object);
+    put_be32(key + 8, part);
+}
+
+bool change_get(struct journal_view *v, uint64_t object, uint32_t part, struct change_value *out)
+{
+    unsigned char key[12];
+    slice value;
+
+    *out = (struct change_value){ 0 };
+    change_key(key, object, part);
+    if (!journal_get(v, TABLE_CHANGES, slice_of(key, sizeof key), &value) || value.len != 16)
+        return false;
+    *out = (struct change_value){ get_le64(value.ptr), get_le64(value.ptr + 8) };
+    return true;
+}
+
+uint32_t image_bytes(struct journal_view *v, uint64_t object, uint32_t part)
+{
+    struct change_value c;
+    uint64_t bytes;
+
+    change_get(v, object, part, &c);
+    bytes = 1024 + c.image + c.changes;
+    return bytes < 1024u * 1024 ? (uint32_t)bytes : 1024u * 1024;
+}
+
+uint32_t image_cost(uint32_t bytes)
+{
+    return 1 + bytes / 1024;
+}
+
+static int images_emit(struct emptying *e, struct vec *wants, struct err *err)
+{
+    struct image_want *w = wants->items;
+    struct crew crew;
+    int rc = 0;
+
+    crew_init(&crew, e->j);
+    for (size_t i = 0; i < wants->count && rc == 0;) {
+        uint32_t bytes[64];
+        struct journal_view v;
+        size_t n = wants->count - i < ARRAY_LEN(bytes) ? wants->count - i : ARRAY_LEN(bytes);
+
+        if (journal_read_begin(e->j, &v, err) < 0) {
+            rc = -1;
+            break;
+        }
+        for (size_t k = 0; k < n; k++)
+            bytes[k] = image_bytes(&v, w[i + k].object, w[i + k].part);
+        journal_read_end(&v);
+        for (size_t k = 0; k < n && rc == 0; k++)
+            rc = crew_submit(&crew, image_run, &w[i + k], image_cost(bytes[k]), bytes[k]);
+        i += n;
+    }
+    if (crew_wait(&crew, err) < 0)
+        rc = -1;
+    crew_free(&crew);
+    return rc;
+}
+
+/* --- ends and adoptions --------------------------------------------------------------------------------------------- */
+
+static int ends_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct chunk *c = crew_arg(op);
+    const struct end_fact *f = c->items;
+    unsigned char payload[8];
+
+    for (size_t i = 0; i < c->count; i++) {
+        if (part_is_dead(&tx->view, f[i].object, PART_ALL, f[i].seq))
+            continue;
+        put_le64(payload, f[i].end);
+        journal_emit(tx, RT_OBJECT_END, f[i].object, 0, RECORD_END, slice_of(payload, sizeof payload));
+    }
+    return 0;
+}
+
+static int adopts_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct chunk *c = crew_arg(op);
+    const struct adopt_fact *f = c->items;
+    unsigned char payload[28];
+    struct body_info b;
+
+    for (size_t i = 0; i < c->count; i++) {
+        if (!journal_body_info(&tx->view, f[i].id, &b) || b.refs == 0 || b.segment != f[i].segment)
+            continue;
+        put_le64(payload, f[i].id);
+        put_le64(payload + 8, f[i].segment);
+        put_le64(payload + 16, f[i].offset);
+        put_le32(payload + 24, f[i].length);
+        journal_emit(tx, RT_ADOPT, f[i].id, 0, 0, slice_of(payload, sizeof payload));
+    }
+    return 0;
+}
+
+static int say_again(struct emptying *e, struct err *err)
+{
+    struct vec wants = { 0 }, again = { 0 };
+    int rc = -1;
+
+    if (wants_parts(e, &wants, err) < 0 || wants_ends(e, &wants, &again, err) < 0)
+        goto out;
+    if (images_emit(e, &wants, err) < 0)
+        goto out;
+    care_step(e->j, "imaged");
+    if (chunks_run(e, e->j, again.items, again.count, sizeof(struct end_fact), RECORD_HEADER_BYTES + 8, ends_run,
+                   err) < 0)
+        goto out;
+    rc = chunks_run(e, e->j, e->adopts.items, e->adopts.count, sizeof(struct adopt_fact), RECORD_HEADER_BYTES + 32,
+                    adopts_run, err);
+    care_step(e->j, "ended");
+out:
+    mem_free(wants.items);
+    mem_free(again.items);
+    return rc;
+}
+
+/* --- the end of the segment ------------------------------------------------------------------------------------------- */
+
+static int drop_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct emptying *e = crew_arg(op);
+    const struct segment_header *h = &e->seg.info.header;
+    uint64_t first = 0, last = 0;
+    unsigned char payload[28];
+
+    if (h->kind == SEGMENT_LOG && e->seg.info.last_seq >= h->first_seq) {
+        first = h->first_seq;
+        last = e->seg.info.last_seq;
+        if (e->seg.void_from != 0 && last >= e->seg.void_from)
+            last = e->seg.void_from - 1;
+    }
+    put_le64(payload, e->number);
+    put_le32(payload + 8, (uint32_t)h->kind);
+    put_le64(payload + 12, first);
+    put_le64(payload + 20, last);
+    journal_emit(tx, RT_DROP, JOURNAL_SELF, 0, 0, slice_of(payload, sizeof payload));
+    return 0;
+}
+
+static void rows_forget(struct journal_view *v, unsigned table, uint64_t object)
+{
+    unsigned char key[12], found_key[12];
+    struct journal_cursor c;
+    slice found, value;
+    bool is_his;
+
+    change_key(key, object, 0);
+    do {
+        journal_cursor_begin(&c, v, table);
+        is_his = journal_cursor_seek(&c, slice_of(key, sizeof key), &found, &value) && found.len == sizeof found_key &&
+                 get_be64(found.ptr) == object;
+        if (is_his)
+            memcpy(found_key, found.ptr, sizeof found_key);
+        journal_cursor_end(&c);
+        if (is_his)
+            journal_del(v, table, slice_of(found_key, sizeof found_key));
+    } while (is_his);
+}
+
+static int forget_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
+{
+    const struct chunk *c = crew_arg(op);
+    const struct end_fact *f = c->items;
+    unsigned char key[12];
+
+    for (size_t i = 0; i < c->count; i++) {
+        if (part_seq(&tx->view, f[i].object, f[i].part) > f[i].seq)
+            continue;
+        if (f[i].part != PART_ALL) {
+            change_key(key, f[i].object, f[i].part);
+            journal_del(&tx->view, TABLE_PART, slice_of(key, sizeof key));
+            continue;
+        }
+        rows_forget(&tx->view, TABLE_PART, f[i].object);
+        rows_forget(&tx->view, TABLE_CHANGES, f[i].object);
+    }
+    return 0;
+}
+
+static int drop(struct emptying *e, struct err *err)
+{
+    struct journal *j = e->j;
+    struct crew crew;
+    struct err ignored = ERR_INIT;
+    int rc;
+
+    if (e->seg.info.header.kind == SEGMENT_LOG && history_keep(j, e->number, &ignored) < 0)
+        diag_warn("journal", "no history of segment %016llx is kept: %s", (unsigned long long)e->number, ignored.text);
+    care_step(j, "kept");
+    crew_init(&crew, j);
+    crew_submit(&crew, drop_run, e, 1, RECORD_HEADER_BYTES + 32);
+    rc = crew_wait(&crew, err);
+    crew_free(&crew);
+    if (rc < 0)
+        return -1;
+    care_step(j, "dropped");
+    if (segment_drop(j->segments, e->number, err) < 0)
+        return -1;
+    counter_add(&journal_counters[JC_EMPTIED], 1);
+    care_step(j, "gone");
+    /* Rows left by a crash here are lost with the next rebuild; they do no harm. */
+    if (chunks_run(e, j, e->forget.items, e->forget.count, sizeof(struct end_fact), 0, forget_run, &ignored) < 0)
+        diag_warn("journal", "rows of ended objects stay in the index: %s", ignored.text);
+    return 0;
+}
+
+int empty_group(struct journal *j, const uint64_t *numbers, unsigned count, uint32_t partition, unsigned *emptied,
+                struct err *err)
+{
+    struct emptying *es = mem_alloc_array(count, sizeof *es);
+    struct err why = ERR_INIT;
+    int rc = 0;
+
+    *emptied = 0;
+    for (unsigned i = 0; i < count; i++) {
+        es[i].j = j;
+        es[i].number = numbers[i];
+        if (emptying_load(&es[i], &why) < 0) {
+            es[i].err = why;
+            why = ERR_INIT;
+        }
+    }
+    care_step(j, "loaded");
+    if (bodies_move(es, count, partition, err) < 0) {
+        rc = -1;
+        goto out;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        struct emptying *e = &es[i];
+
+        /* the others' spans change as the group goes */
+        if (e->err.kind == ERR_NONE && e->seg.info.header.kind == SEGMENT_LOG)
+            spans_load(e, &e->err);
+        if (e->err.kind == ERR_NONE && say_again(e, &e->err) == 0 && drop(e, &e->err) == 0) {
+            ++*emptied;
+            continue;
+        }
+        if (rc == 0)
+            *err = e->err;
+        rc = -1;
+    }
+out:
+    for (unsigned i = 0; i < count; i++)
+        emptying_free(&es[i]);
+    mem_free(es);
+    return rc;
+}
+
+int journal_empty_segment(struct journal *j, uint64_t number, uint32_t partition, struct err *err)
+{
+    unsigned emptied;
+    int rc;
+
+    pthread_mutex_lock(&j->care);
+    rc = empty_group(j, &number, 1, partition, &emptied, err);
+    pthread_mutex_unlock(&j->care);
+    return rc;
+}

@@ -41,7 +41,7 @@ static void fault(struct check *c, const char *fmt, ...)
     c->say(c->arg, line);
 }
 
-/* --- log segments ------------------------------------------------------------------------------------------------- */
+/* --- log segments ------------------------------------------------------------------------------------------------ */
 
 struct log_check {
     struct check *c;
@@ -190,7 +190,7 @@ out:
     buf_free(&footer_mem);
 }
 
-/* --- body and compaction segments: in pieces, since they may be large ----------------------------------------------- */
+/* --- body and compaction segments: in pieces, since they may be large -------------------------------------------- */
 
 static void bodies_file_check(struct check *c, const struct segment_info *info)
 {
@@ -280,7 +280,7 @@ static void gaps_check(struct check *c, struct journal_view *v)
     mem_free(list);
 }
 
-/* --- bodies where the index says -------------------------------------------------------------------------------------- */
+/* --- bodies where the index says --------------------------------------------------------------------------------- */
 
 static void body_check(struct check *c, uint64_t id, const struct body_info *b)
 {
@@ -321,7 +321,8 @@ static void lives_check(struct check *c, struct journal_view *v, struct idmap *l
         l = idmap_del(lives, number);
         if (bytes != (l == NULL ? 0 : l->bytes))
             fault(c, "segment %016llx: the index counts %llu octets of bodies alive, there are %llu",
-                  (unsigned long long)number, (unsigned long long)bytes, (unsigned long long)(l == NULL ? 0 : l->bytes));
+                  (unsigned long long)number, (unsigned long long)bytes,
+                  (unsigned long long)(l == NULL ? 0 : l->bytes));
         mem_free(l);
     }
     journal_cursor_end(&cursor);
@@ -370,7 +371,7 @@ static void bodies_check(struct check *c, struct journal_view *v)
     idmap_free(&lives);
 }
 
-/* --- the index against one rebuilt ------------------------------------------------------------------------------------- */
+/* --- the index against one rebuilt ------------------------------------------------------------------------------- */
 
 static void lines_say(struct check *c, int order, struct buf *have, struct buf *want)
 {
@@ -492,7 +493,7 @@ static int beside_new(struct beside *b, struct journal *j, struct err *err)
     return 1;
 }
 
-/* --- a snapshot with nothing in memory: taken by the committer right after the rooms have settled --------------------- */
+/* --- a snapshot with nothing in memory: taken by the committer right after the rooms have settled ---------------- */
 
 struct snapshot {
     struct journal_op op;

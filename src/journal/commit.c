@@ -464,8 +464,10 @@ static void batch_encode(struct journal *j)
         iov_add(j, j->out.ptr + begin, j->out.len - begin);
 }
 
-/* Records of a refused batch may be on disk. A new segment whose first sequence is the batch's voids them. Where none can
- * be had and `wipe` is set, the first record loses its header: no power loss is held off by that, but a restart is. */
+/* Records of a refused batch may be on disk. A new segment whose first sequence is the batch's voids them. Where none
+ * can
+ * be had and `wipe` is set, the first record loses its header: no power loss is held off by that, but a restart is.
+ * */
 static bool batch_void(struct journal *j, bool use_reserve, bool wipe)
 {
     static const unsigned char zeros[RECORD_HEADER_BYTES];
@@ -501,7 +503,8 @@ static void batch_disk_failed(struct journal *j, struct err *err)
     batch_refuse(j, is_full ? ERR_FULL : ERR_TEMP, err->text);
 }
 
-/* The records are on disk, the index is behind: it cannot be trusted to serve, and is rebuilt at the next start. The batch
+/* The records are on disk, the index is behind: it cannot be trusted to serve, and is rebuilt at the next start. The
+ * batch
  * is refused if it can be voided; otherwise it will be there after that start, so that success is the true answer. */
 static void batch_index_failed(struct journal *j, const struct err *err)
 {

@@ -87,7 +87,7 @@ static void emptying_free(struct emptying *e)
     mem_free(e->forget.items);
 }
 
-/* --- what the segment says ------------------------------------------------------------------------------------------ */
+/* --- what the segment says --------------------------------------------------------------------------------------- */
 
 static int part_fact_cmp(const void *a, const void *b)
 {
@@ -188,7 +188,7 @@ static int on_record(void *arg, const struct record *r, const struct record_head
     return 0;
 }
 
-/* --- may it be emptied? ----------------------------------------------------------------------------------------------- */
+/* --- may it be emptied? ------------------------------------------------------------------------------------------ */
 
 static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq, uint64_t last_seq)
 {
@@ -345,7 +345,7 @@ static int emptying_load(struct emptying *e, struct err *err)
     return body_adopted(e, err);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------------------------------- */
+/* --- bodies ------------------------------------------------------------------------------------------------------ */
 
 static bool lies_in(struct journal_view *v, const struct emptying *e, const struct body_fact *f, struct body_info *b)
 {
@@ -528,7 +528,7 @@ static int bodies_move(struct emptying *es, unsigned n, uint32_t partition, stru
     return 0;
 }
 
-/* --- parts ------------------------------------------------------------------------------------------------------------- */
+/* --- parts ------------------------------------------------------------------------------------------------------- */
 
 static int want_push(struct emptying *e, struct journal_view *v, struct vec *wants, const struct image_want *w,
                      struct err *err)
@@ -685,7 +685,7 @@ static int images_emit(struct emptying *e, struct vec *wants, struct err *err)
     return rc;
 }
 
-/* --- ends and adoptions --------------------------------------------------------------------------------------------- */
+/* --- ends and adoptions ------------------------------------------------------------------------------------------ */
 
 static int ends_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
 {
@@ -743,7 +743,7 @@ out:
     return rc;
 }
 
-/* --- the end of the segment ------------------------------------------------------------------------------------------- */
+/* --- the end of the segment -------------------------------------------------------------------------------------- */
 
 static int drop_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
 {

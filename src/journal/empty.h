@@ -13,7 +13,7 @@
 #define CARE_OP_ITEMS 1000u /* an operation touches at most so many bodies, rows or ended objects */
 #define CARE_SLICE 500u     /* look-ups in one read transaction: readers are short */
 
-/* --- crew: operations under way, a bounded number of them ---------------------------------------------------------- */
+/* --- crew: operations under way, a bounded number of them -------------------------------------------------------- */
 
 #define CREW_SLOTS 32u
 
@@ -40,7 +40,7 @@ int crew_submit(struct crew *c, journal_run_fn *run, void *arg, uint32_t cost, u
 int crew_wait(struct crew *c, struct err *err);
 void *crew_arg(struct journal_op *op);
 
-/* --- bodies ---------------------------------------------------------------------------------------------------------- */
+/* --- bodies ------------------------------------------------------------------------------------------------------ */
 
 struct body_move {
     uint64_t id;
@@ -76,7 +76,7 @@ int body_verify(const struct segment_pin *pin, uint64_t id, uint64_t offset, uin
 int body_header_verify(const struct segment_pin *pin, uint64_t id, uint64_t offset, uint32_t length,
                        struct record_header *h, struct err *err);
 
-/* --- emptying ---------------------------------------------------------------------------------------------------------- */
+/* --- emptying ---------------------------------------------------------------------------------------------------- */
 
 /* Empty segments whose live bodies go into one compaction segment. care is held. *emptied counts those that are gone;
  * -1 with the first failure, the others are tried all the same. */

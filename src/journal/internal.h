@@ -33,7 +33,8 @@
  *   DROP        u64 segment, u32 kind, u64 first seq, u64 last seq (0, 0: no log segment); object JOURNAL_SELF
  *   GONE_IMAGE  pairs of u64 first, last: the ranges of sequence numbers whose segments were emptied; image of
  *               JOURNAL_SELF
- *   PART_END    u16 type whose image callback had nothing to say, u64 seq: what (object, part) held up to there does not
+ *   PART_END    u16 type whose image callback had nothing to say, u64 seq: what (object, part) held up to there does
+ *               not
  *               exist any more; an image */
 enum {
     RT_BODY = 0x0001,
@@ -52,7 +53,8 @@ enum {
  *   PART     u64 object, u32 part  -> u64 seq of its last image (or END)
  *   GONE     u64 first seq         -> u64 last seq of an emptied range
  *   ADOPT    u64 body segment      -> u64 body id
- *   CHANGES  u64 object, u32 part  -> u64 octets of changes in sealed segments since the last image, u64 octets of that
+ *   CHANGES  u64 object, u32 part  -> u64 octets of changes in sealed segments since the last image, u64 octets of
+ *            that
  *                                     image (0: not known); lost with the index, so it only steers */
 enum { TABLE_BODY = 1, TABLE_SEGMENT = 2, TABLE_PART = 3, TABLE_GONE = 4, TABLE_ADOPT = 5, TABLE_CHANGES = 6 };
 #define BODY_VALUE_BYTES 24
@@ -261,13 +263,15 @@ struct segment_visit {
 int segment_visit(struct journal *j, const struct log_segment *s, uint64_t trusted_seq, const struct segment_visit *v,
                   uint64_t *cut, uint64_t *last_seq, struct err *err);
 
-/* --- reclaim.c ---------------------------------------------------------------------------------------------------- */
+/* --- reclaim.c ----------------------------------------------------------------------------------------------------
+ * */
 /* Image of JOURNAL_SELF: the emptied ranges of sequence numbers, neighbours merged. */
 int own_image(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
 /* A log segment was sealed: account its change records, image parts that changed much. On a helper. */
 void reclaim_sealed(struct journal *j, uint64_t number);
 
-/* --- history.c ---------------------------------------------------------------------------------------------------- */
+/* --- history.c ----------------------------------------------------------------------------------------------------
+ * */
 /* Keep the footer of a log segment that is about to be deleted, compressed, with a Bloom filter over its keys. */
 int history_keep(struct journal *j, uint64_t number, struct err *err);
 int history_trim(struct journal *j, struct err *err); /* conf.history_days, conf.history_bytes */

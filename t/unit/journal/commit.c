@@ -94,7 +94,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- operations --------------------------------------------------------------------------------------------------- */
+/* --- operations -------------------------------------------------------------------------------------------------- */
 
 struct gate { /* holds the committer inside an operation until opened */
     pthread_mutex_t lock;
@@ -211,7 +211,7 @@ static bool note_get(struct site *s, uint64_t object, char out[64])
     return found;
 }
 
-/* --- tests ----------------------------------------------------------------------------------------------------------- */
+/* --- tests ------------------------------------------------------------------------------------------------------- */
 
 static void commit__makes_visible_and_durable(void **state)
 {
@@ -376,7 +376,7 @@ static void commit__rolls_and_reopens(void **state)
     assert_int_equal(journal_durable_seq(s->j), 200);
 }
 
-/* --- bodies ------------------------------------------------------------------------------------------------------------- */
+/* --- bodies ------------------------------------------------------------------------------------------------------ */
 
 struct body_op {
     struct journal_op op;

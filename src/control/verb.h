@@ -73,7 +73,7 @@ int verb_main(const struct verb_table *t, int argc, char **argv);
 
 const char *verb_option(const struct verb_call *call, const char *name); /* "--hostname"; NULL when not given */
 
-/* sysexits(3): usage and syntax 64, data 65, not found 66, unavailable 69, bug 70, full 73, temporary 75, denied 77, … */
+/* sysexits(3): usage and syntax 64, data 65, not found 66, unavailable 69, bug 70, full 73, temporary 75, denied 77. */
 int verb_exit_code(enum err_kind kind);
 
 /* Say on standard error (with --json: on standard output as {"error": …}) what failed and, when hint is not NULL, what

@@ -166,8 +166,9 @@ static void log_check(struct check *c, const struct log_segment *s)
     if (s->void_from != 0 && s->void_from < l.limit)
         l.limit = s->void_from;
     if (segment_read_all(c->j->segments, s->info.header.number, &mem, &bad_bytes, &err) < 0) {
-        fault(c, "segment %016llx cannot be read: %s", log_number(&l), err.text);
-        goto out;
+        if (err.kind != ERR_NOTFOUND)
+            fault(c, "segment %016llx cannot be read: %s", log_number(&l), err.text);
+        goto out; /* not there: said by file_check */
     }
     if (bad_bytes != 0)
         fault(c, "segment %016llx: %llu octets cannot be read", log_number(&l), (unsigned long long)bad_bytes);
@@ -234,6 +235,23 @@ out:
     segment_unpin(&pin);
 }
 
+/* A file that was removed under us is still readable until it is closed. */
+static void file_check(struct check *c, uint64_t number)
+{
+    struct segment_pin pin;
+    struct segment_info info;
+    struct stat st;
+
+    if (!segment_pin(c->j->segments, number, &pin)) {
+        if (segment_dir_find(c->j->segments, number, &info))
+            fault(c, "segment %016llx cannot be opened", (unsigned long long)number);
+        return;
+    }
+    if (fstat(pin.fd, &st) == 0 && st.st_nlink == 0 && segment_dir_find(c->j->segments, number, &info))
+        fault(c, "segment %016llx: its file has been removed", (unsigned long long)number);
+    segment_unpin(&pin);
+}
+
 static void segments_check(struct check *c)
 {
     struct log_segment *list;
@@ -241,6 +259,7 @@ static void segments_check(struct check *c)
     unsigned n;
 
     for (uint64_t at = 0; segment_dir_next(c->j->segments, &at, &info);) {
+        file_check(c, info.header.number);
         if (info.header.salt == 0)
             fault(c, "segment %016llx: neither copy of its header is valid", (unsigned long long)info.header.number);
         else if (info.header.kind != SEGMENT_LOG && info.is_sealed)

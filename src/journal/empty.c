@@ -616,7 +616,7 @@ int image_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
             part_end_emit(tx, w);
         return 0;
     }
-    if (!tx->is_failed && !part_is_dead(&tx->view, w->object, w->part, w->seq + 1))
+    if (!tx->is_failed && !part_is_dead(&tx->view, w->object, w->part, w->seq))
         return err_set(err, ERR_BUG, "%s: the image callback of %s emitted no image of object %llu, part %u",
                        slot->room->name, slot->row->name, (unsigned long long)w->object, w->part);
     return 0;

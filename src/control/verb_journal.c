@@ -1,13 +1,17 @@
 #include "control/verb_journal.h"
 
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "control/progress.h"
 #include "control/site.h"
+#include "journal/bench.h"
 
 #define EXIT_FAULTS 1
+#define BENCH_SECONDS 2
 
 static int open_failed(const struct verb_call *call, const struct err *err)
 {
@@ -170,4 +174,43 @@ int verb_run_rebuild(const struct verb_call *call)
     code = site.report.damaged_places != 0 ? EXIT_FAULTS : EX_OK;
     site_close(&site);
     return code;
+}
+
+/* --- bench journal ------------------------------------------------------------------------------------------------ */
+
+/* 0: a number from 1 on, or the option was not given. */
+static int number_option(const struct verb_call *call, const char *name, unsigned *out)
+{
+    const char *text = verb_option(call, name);
+    struct err err = ERR_INIT;
+    uint32_t n;
+
+    if (text == NULL)
+        return 0;
+    if (!slice_u32(slice_str(text), &n) || n == 0) {
+        err_set(&err, ERR_SYNTAX, "%s wants a number from 1 on, not '%s'", name, text);
+        return verb_fail(call, &err, "see: posthouse help bench journal");
+    }
+    *out = n;
+    return 0;
+}
+
+int verb_run_bench_journal(const struct verb_call *call)
+{
+    struct journal_bench bench = { .dir = call->dir, .seconds = BENCH_SECONDS, .json = call->json };
+    const char *tmp = getenv("TMPDIR");
+    struct err err = ERR_INIT;
+    struct stat st;
+    int code;
+
+    if ((code = number_option(call, "--seconds", &bench.seconds)) != 0 ||
+        (code = number_option(call, "--bytes", &bench.bytes)) != 0)
+        return code;
+    if (stat(call->dir, &st) < 0) /* no data yet: the disk of temporary files tells at least something */
+        bench.dir = tmp != NULL && tmp[0] != '\0' ? tmp : "/tmp";
+    if (!call->json)
+        fprintf(stderr, "measuring in %s\n", bench.dir);
+    if (journal_bench(&bench, stdout, &err) < 0)
+        return verb_fail(call, &err, "name a directory on the disk to be measured with --dir DIR");
+    return EX_OK;
 }

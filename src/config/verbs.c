@@ -3,7 +3,7 @@
 #include "control/verb_journal.h"
 
 static const struct verb_option bench_options[] = {
-    { "--seconds", "N", "how long each row is measured (default 2)" },
+    { "--ms", "N", "how long each row is measured (default 2000)" },
     { "--bytes", "N", "octets of an append (default 4096)" },
     { NULL, NULL, NULL },
 };

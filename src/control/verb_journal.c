@@ -11,7 +11,7 @@
 #include "journal/bench.h"
 
 #define EXIT_FAULTS 1
-#define BENCH_SECONDS 2
+#define BENCH_ROW_MS 2000
 
 static int open_failed(const struct verb_call *call, const struct err *err)
 {
@@ -197,13 +197,13 @@ static int number_option(const struct verb_call *call, const char *name, unsigne
 
 int verb_run_bench_journal(const struct verb_call *call)
 {
-    struct journal_bench bench = { .dir = call->dir, .seconds = BENCH_SECONDS, .json = call->json };
+    struct journal_bench bench = { .dir = call->dir, .row_ms = BENCH_ROW_MS, .json = call->json };
     const char *tmp = getenv("TMPDIR");
     struct err err = ERR_INIT;
     struct stat st;
     int code;
 
-    if ((code = number_option(call, "--seconds", &bench.seconds)) != 0 ||
+    if ((code = number_option(call, "--ms", &bench.row_ms)) != 0 ||
         (code = number_option(call, "--bytes", &bench.bytes)) != 0)
         return code;
     if (stat(call->dir, &st) < 0) /* no data yet: the disk of temporary files tells at least something */

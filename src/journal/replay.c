@@ -21,6 +21,7 @@ struct replay {
     uint64_t upto; /* records behind it do not count; 0: all do */
     uint64_t segment; /* being replayed */
     uint64_t last_seq; /* highest met */
+    bool is_footless; /* a segment could not be sealed for want of room: what voids its end must stay */
     unsigned in_txn;
     uint64_t done_bytes, all_bytes;
 };
@@ -111,14 +112,25 @@ static int segment_end(struct replay *r, const struct log_segment *s, struct err
 {
     struct segment_visit v = { .damage = on_damage, .arg = r };
     uint64_t number = s->info.header.number, cut, last_seq;
+    struct err why = ERR_INIT;
 
     if (segment_visit(r->j, s, r->is_rebuild ? 0 : r->meta.applied, &v, &cut, &last_seq, err) < 0)
         return -1;
     if (count_torn(r, s, cut, err) < 0)
         return -1;
-    if (cut == SEGMENT_PAGE_BYTES)
+    if (cut == SEGMENT_PAGE_BYTES && !r->is_footless)
         return segment_drop(r->j->segments, number, err);
-    return segment_seal(r->j->segments, number, cut, err);
+    if (segment_seal(r->j->segments, number, cut, &why) == 0)
+        return 0;
+    if (why.kind != ERR_FULL) {
+        *err = why;
+        return -1;
+    }
+    /* A full disk is no reason to stay away: it can be emptied only by a server that runs. */
+    diag_warn("journal", "segment %016llx stays without footer until the next start: %s", (unsigned long long)number,
+              why.text);
+    r->is_footless = true;
+    return 0;
 }
 
 static int seal_open_ones(struct replay *r, struct err *err)

@@ -100,7 +100,9 @@ void segment_writer_close(struct segment_writer *w); /* the segment stays open (
 /* Write the footer behind `records_end` of a log segment that nobody writes any more, sync, cut the file behind it.
  * Reads the records from the file; what is damaged stays as it is and is left out of the footer. Blocks; called on a
  * helper or at open. Octets behind records_end (a torn tail) are overwritten or cut. A crash leaves the segment as it
- * was: not sealed. Nothing is done if it is sealed and not damaged. ERR_DAMAGE: header unreadable, or it cannot be. */
+ * was: not sealed. Nothing is done if it is sealed and not damaged. ERR_DAMAGE: header unreadable, or it cannot be.
+ * ERR_FULL: there is no room for the footer. Until the end of the process the segment then counts as sealed all the same
+ * (so it can be emptied, which makes room), but its footer cannot be read. */
 int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, struct err *err);
 
 /* --- writing body and compaction segments ------------------------------------------------------------------------- */

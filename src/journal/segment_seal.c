@@ -90,6 +90,7 @@ int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, s
     struct segment_entry *e;
     struct segment_info info;
     struct segment_path path;
+    struct err why = ERR_INIT;
     int fd = -1, rc = -1;
 
     ASSERT(!d->read_only && records_end >= SEGMENT_PAGE_BYTES);
@@ -105,15 +106,19 @@ int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, s
     if (fd < 0 || records_collect(fd, records_end, &w, err) < 0)
         goto out;
     footer_writer_finish(&w, records_end, footer_at(records_end), &footer);
-    if (footer_write(fd, footer_at(records_end), buf_slice(&footer), err) < 0)
+    rc = footer_write(fd, footer_at(records_end), buf_slice(&footer), &why);
+    if (rc < 0 && why.kind != ERR_FULL)
         goto out;
+    if (w.last_seq == 0)
+        w.last_seq = info.header.first_seq - 1;
     pthread_mutex_lock(&d->lock);
     e = segment_entry_find(d, number);
     if (e != NULL)
-        info_seal(&e->info, &w, records_end, footer_at(records_end) + footer.len);
+        info_seal(&e->info, &w, records_end, rc < 0 ? info.bytes : footer_at(records_end) + footer.len);
     pthread_mutex_unlock(&d->lock);
-    rc = 0;
 out:
+    if (rc < 0 && why.kind != ERR_NONE && err != NULL)
+        *err = why;
     if (fd >= 0)
         close(fd);
     buf_free(&footer);

@@ -15,12 +15,12 @@
 
 #define BENCH_BYTES 4096u
 #define BENCH_BYTES_MAX 65536u
-#define BENCH_ROW_MAX_MS 3600000u
+#define BENCH_SECONDS_MAX 3600u
 #define WRITERS_MAX 50u
 #define FILE_BYTES (64u * 1024 * 1024) /* of the file written before; the loop goes round in it */
 #define SAMPLES_MAX (1u << 20)         /* latencies kept of a row */
 
-/* --- a room for what is appended ------------------------------------------------------------------------------------ */
+/* --- a room for what is appended ---------------------------------------------------------------------------------- */
 
 enum { BENCH_ADD = 0x7ff0, BENCH_TABLE = 119 }; /* numbers of the tests: this journal lives for seconds */
 
@@ -53,7 +53,7 @@ static const struct journal_room bench_room = {
     .name = "bench", .types = bench_types, .type_count = 1, .tables = bench_tables, .table_count = 1
 };
 
-/* --- writers ---------------------------------------------------------------------------------------------------------- */
+/* --- writers ------------------------------------------------------------------------------------------------------ */
 
 struct row {
     const char *method; /* "journal", "raw", "raw_growing" */
@@ -173,11 +173,11 @@ static int race_run(struct race *r, unsigned ms, struct row *row, struct err *er
     return 0;
 }
 
-/* --- rows --------------------------------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------------------------- */
 
 struct bench {
     const struct journal_bench *conf;
-    unsigned bytes;
+    unsigned bytes, row_ms;
     char dir[4096];
     unsigned char octets[BENCH_BYTES_MAX];
     uint32_t *samples;
@@ -222,7 +222,7 @@ static int raw_measure(struct bench *b, bool grows, struct row *row, struct err 
     }
     if (!grows && file_fill(r.fd, err) < 0)
         goto out;
-    rc = race_run(&r, b->conf->row_ms, row, err);
+    rc = race_run(&r, b->row_ms, row, err);
 out:
     if (r.fd >= 0)
         close(r.fd);
@@ -252,7 +252,7 @@ static int journal_measure(struct bench *b, struct row *row, struct err *err)
     if (setup.pool == NULL || journal_open(&r.journal, &setup, NULL, err) < 0)
         goto out;
     helpers_wait(r.journal); /* the spare is made before, as the raw loop's file is */
-    rc = race_run(&r, b->conf->row_ms, row, err);
+    rc = race_run(&r, b->row_ms, row, err);
 out:
     journal_close(&r.journal);
     pool_destroy(&setup.pool);
@@ -279,7 +279,7 @@ static int rows_measure(struct bench *b, struct err *err)
     return 0;
 }
 
-/* --- printing ----------------------------------------------------------------------------------------------------------- */
+/* --- printing ----------------------------------------------------------------------------------------------------- */
 
 static void print_json(const struct bench *b, FILE *out)
 {
@@ -297,7 +297,7 @@ static void print_json(const struct bench *b, FILE *out)
 static void print_table(const struct bench *b, FILE *out)
 {
     fprintf(out, "Appends of %u octets a second, each on disk before the next of the same writer; %.1f s a row.\n",
-            b->bytes, (double)b->conf->row_ms / 1000);
+            b->bytes, (double)b->row_ms / 1000);
     fputs("raw: pwrite and fdatasync into a file that was written before; growing: into one that grows.\n\n", out);
     fputs("writers    journal        raw    growing   journal/raw   journal p50    p99   raw p50    p99 (ms)\n", out);
     for (unsigned i = 0; i + 2 < b->count; i += 3) {
@@ -321,11 +321,12 @@ int journal_bench(const struct journal_bench *conf, FILE *out, struct err *err)
     struct bench *b;
     int rc = -1;
 
-    if (conf->row_ms == 0 || conf->row_ms > BENCH_ROW_MAX_MS || conf->bytes > BENCH_BYTES_MAX)
-        return err_set(err, ERR_LIMIT, "a row takes up to %u ms, an append up to %u octets", BENCH_ROW_MAX_MS,
+    if (conf->seconds > BENCH_SECONDS_MAX || conf->seconds + conf->row_ms == 0 || conf->bytes > BENCH_BYTES_MAX)
+        return err_set(err, ERR_LIMIT, "a row takes 1 to %u seconds, an append up to %u octets", BENCH_SECONDS_MAX,
                        BENCH_BYTES_MAX);
     b = mem_alloc(sizeof *b);
     b->conf = conf;
+    b->row_ms = conf->row_ms != 0 ? conf->row_ms : conf->seconds * 1000;
     b->bytes = conf->bytes != 0 ? conf->bytes : BENCH_BYTES;
     memset(b->octets, 'x', sizeof b->octets);
     b->samples = mem_alloc_array(SAMPLES_MAX, sizeof *b->samples);

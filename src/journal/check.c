@@ -41,7 +41,7 @@ static void fault(struct check *c, const char *fmt, ...)
     c->say(c->arg, line);
 }
 
-/* --- log segments ------------------------------------------------------------------------------------------------ */
+/* --- log segments ------------------------------------------------------------------------------------------------- */
 
 struct log_check {
     struct check *c;
@@ -191,7 +191,7 @@ out:
     buf_free(&footer_mem);
 }
 
-/* --- body and compaction segments: in pieces, since they may be large -------------------------------------------- */
+/* --- body and compaction segments: in pieces, since they may be large --------------------------------------------- */
 
 static void bodies_file_check(struct check *c, const struct segment_info *info)
 {
@@ -299,7 +299,7 @@ static void gaps_check(struct check *c, struct journal_view *v)
     mem_free(list);
 }
 
-/* --- bodies where the index says --------------------------------------------------------------------------------- */
+/* --- bodies where the index says ---------------------------------------------------------------------------------- */
 
 static void body_check(struct check *c, uint64_t id, const struct body_info *b)
 {
@@ -390,7 +390,7 @@ static void bodies_check(struct check *c, struct journal_view *v)
     idmap_free(&lives);
 }
 
-/* --- the index against one rebuilt ------------------------------------------------------------------------------- */
+/* --- the index against one rebuilt -------------------------------------------------------------------------------- */
 
 static void lines_say(struct check *c, int order, struct buf *have, struct buf *want)
 {
@@ -512,7 +512,7 @@ static int beside_new(struct beside *b, struct journal *j, struct err *err)
     return 1;
 }
 
-/* --- a snapshot with nothing in memory: taken by the committer right after the rooms have settled ---------------- */
+/* --- a snapshot with nothing in memory: taken by the committer right after the rooms have settled ----------------- */
 
 struct snapshot {
     struct journal_op op;

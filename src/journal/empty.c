@@ -12,64 +12,11 @@
  * sequence numbers between the object's first record and the end: replay would bring the object back without it. */
 #include "journal/empty.h"
 
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "base/diag.h"
 #include "base/mem.h"
 
 #define BODY_ROUNDS_MAX 5
-
-struct vec {
-    void *items;
-    size_t count, cap;
-};
-
-static void *vec_push(struct vec *v, size_t each)
-{
-    if (v->count == v->cap) {
-        v->cap = v->cap == 0 ? 64 : v->cap * 2;
-        v->items = mem_realloc(v->items, v->cap * each);
-    }
-    return (char *)v->items + each * v->count++;
-}
-
-struct part_fact { /* the newest record of a part in the segment */
-    uint64_t object, seq;
-    uint32_t part;
-    uint16_t type;
-};
-struct end_fact { /* END, or (part != PART_ALL) PART_END */
-    uint64_t object, end, seq;
-    uint32_t part;
-    uint16_t type;
-};
-struct body_fact {
-    uint64_t id, offset;
-    uint32_t length;
-};
-struct adopt_fact {
-    uint64_t id, segment, offset;
-    uint32_t length;
-};
-struct span { /* of sequence numbers in a log segment */
-    uint64_t first, last;
-};
-
-struct emptying {
-    struct journal *j;
-    uint64_t number;
-    struct log_segment seg;
-    struct err err;       /* why it is not emptied */
-    struct vec parts;     /* part_fact */
-    struct vec ends;      /* end_fact */
-    struct vec bodies;    /* body_fact */
-    struct vec adopts;    /* adopt_fact */
-    struct vec spans;     /* of the other log segments, rising */
-    struct vec forget;    /* end_fact: rows to delete afterwards */
-    uint64_t records;
-    bool has_damaged_body;
-};
 
 void care_step(struct journal *j, const char *step)
 {
@@ -77,275 +24,7 @@ void care_step(struct journal *j, const char *step)
         j->care_step(j->care_arg, step);
 }
 
-static void emptying_free(struct emptying *e)
-{
-    mem_free(e->parts.items);
-    mem_free(e->ends.items);
-    mem_free(e->bodies.items);
-    mem_free(e->adopts.items);
-    mem_free(e->spans.items);
-    mem_free(e->forget.items);
-}
-
-/* --- what the segment says --------------------------------------------------------------------------------------- */
-
-static int part_fact_cmp(const void *a, const void *b)
-{
-    const struct part_fact *x = a, *y = b;
-
-    if (x->object != y->object)
-        return x->object < y->object ? -1 : 1;
-    if (x->part != y->part)
-        return x->part < y->part ? -1 : 1;
-    return (x->seq > y->seq) - (x->seq < y->seq);
-}
-
-/* Sorted, and only the newest of every part. */
-static void parts_unique(struct vec *v)
-{
-    struct part_fact *f = v->items;
-    size_t n = 0;
-
-    if (v->count == 0)
-        return;
-    qsort(f, v->count, sizeof *f, part_fact_cmp);
-    for (size_t i = 1; i < v->count; i++) {
-        if (f[i].object != f[n].object || f[i].part != f[n].part)
-            n++;
-        f[n] = f[i];
-    }
-    v->count = n + 1;
-}
-
-static void part_push(struct vec *v, const struct record *r)
-{
-    if (v->count == v->cap && v->cap >= 4096) {
-        parts_unique(v);
-        if (v->count > v->cap / 2) {
-            v->cap *= 2;
-            v->items = mem_realloc(v->items, v->cap * sizeof(struct part_fact));
-        }
-    }
-    *(struct part_fact *)vec_push(v, sizeof(struct part_fact)) =
-        (struct part_fact){ r->object, r->seq, r->part, r->type };
-}
-
-static int fact_end(struct emptying *e, const struct record *r, struct err *err)
-{
-    struct end_fact *f;
-    struct reader in = reader_of(r->payload);
-    struct end_fact found = { .object = r->object, .end = r->seq, .seq = r->seq, .part = PART_ALL, .type = r->type };
-
-    if (r->type == RT_OBJECT_END) {
-        found.end = read_le64(&in);
-    } else if (r->type == RT_PART_END) {
-        found.part = r->part;
-        found.type = read_le16(&in);
-        found.end = read_le64(&in);
-    }
-    if (in.failed)
-        return err_set(err, ERR_DAMAGE, "record %llu does not decode", (unsigned long long)r->seq);
-    f = vec_push(&e->ends, sizeof *f);
-    *f = found;
-    return 0;
-}
-
-static int fact_adopt(struct emptying *e, const struct record *r, struct err *err)
-{
-    struct reader in = reader_of(r->payload);
-    struct adopt_fact *f = vec_push(&e->adopts, sizeof *f);
-
-    f->id = read_le64(&in);
-    f->segment = read_le64(&in);
-    f->offset = read_le64(&in);
-    f->length = read_le32(&in);
-    if (f->id == 0)
-        f->id = r->seq;
-    return in.failed ? err_set(err, ERR_DAMAGE, "record %llu does not decode", (unsigned long long)r->seq) : 0;
-}
-
-static int on_record(void *arg, const struct record *r, const struct record_header *h, uint64_t offset, struct err *err)
-{
-    struct emptying *e = arg;
-    struct body_fact *b;
-
-    if (e->seg.void_from != 0 && r->seq >= e->seg.void_from)
-        return 0;
-    e->records++;
-    if (type_slot_find(e->j, r->type) == NULL)
-        return err_set(err, ERR_PERM, "record %llu has the unknown type %04x: a newer Posthouse wrote it",
-                       (unsigned long long)r->seq, r->type);
-    if ((r->flags & RECORD_BODY) != 0) {
-        b = vec_push(&e->bodies, sizeof *b);
-        *b = (struct body_fact){ r->object, offset + RECORD_HEADER_BYTES, h->length };
-        return 0;
-    }
-    if ((r->flags & RECORD_END) != 0 || r->type == RT_PART_END)
-        return fact_end(e, r, err);
-    if (r->type == RT_ADOPT)
-        return fact_adopt(e, r, err);
-    part_push(&e->parts, r);
-    return 0;
-}
-
-/* --- may it be emptied? ------------------------------------------------------------------------------------------ */
-
-static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq, uint64_t last_seq)
-{
-    unsigned *places = arg;
-
-    ++*places;
-    diag_error("journal", "segment %016llx is kept: damage at octets %llu to %llu, records %llu to %llu",
-               (unsigned long long)segment, (unsigned long long)from, (unsigned long long)to,
-               (unsigned long long)first_seq, (unsigned long long)last_seq);
-}
-
-/* A log segment that is written no more and has no valid footer gets one, unless records in it are damaged. */
-static int log_seal(struct journal *j, const struct log_segment *s, struct err *err)
-{
-    unsigned damaged = 0;
-    struct segment_visit v = { .damage = on_damage, .arg = &damaged };
-    struct log_segment open = *s;
-    uint64_t trusted = s->info.is_sealed ? s->info.last_seq : journal_durable_seq(j), cut;
-
-    open.info.is_sealed = false;
-    if (segment_visit(j, &open, trusted, &v, &cut, NULL, err) < 0)
-        return -1;
-    if (damaged != 0)
-        return err_set(err, ERR_DAMAGE, "segment %016llx has %u damaged places",
-                       (unsigned long long)s->info.header.number, damaged);
-    return segment_seal(j->segments, s->info.header.number, cut, err);
-}
-
-/* Void records of an earlier segment that failed must not come back when the one that voids them is gone: all earlier
- * ones have to be sealed, which cuts them. */
-static int log_ready(struct journal *j, uint64_t number, struct err *err)
-{
-    struct log_segment *list;
-    unsigned n;
-    int rc = 0;
-
-    if (log_segments(j, &list, &n, err) < 0)
-        return -1;
-    for (unsigned i = 0; i < n && rc == 0 && list[i].info.header.number <= number; i++) {
-        if (list[i].info.is_sealed)
-            continue;
-        if (i + 1 == n)
-            rc = err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)number);
-        else
-            rc = log_seal(j, &list[i], err);
-    }
-    mem_free(list);
-    return rc;
-}
-
-static bool is_unsealed(struct journal *j, uint64_t number)
-{
-    struct segment_info info;
-
-    for (uint64_t at = 0; segment_dir_next(j->segments, &at, &info) && info.header.number <= number;)
-        if (info.header.kind == SEGMENT_LOG && !info.is_sealed)
-            return true;
-    return false;
-}
-
-/* e->seg and the spans of the others. */
-static int spans_load(struct emptying *e, struct err *err)
-{
-    struct log_segment *list;
-    unsigned n;
-
-    if (log_segments(e->j, &list, &n, err) < 0)
-        return -1;
-    e->spans.count = 0;
-    for (unsigned i = 0; i < n; i++) {
-        const struct segment_info *info = &list[i].info;
-        struct span *s;
-
-        if (info->header.number == e->number) {
-            e->seg = list[i];
-            continue;
-        }
-        if (info->is_sealed && info->last_seq < info->header.first_seq)
-            continue;
-        s = vec_push(&e->spans, sizeof *s);
-        *s = (struct span){ info->header.first_seq, info->is_sealed ? info->last_seq : UINT64_MAX };
-    }
-    mem_free(list);
-    return 0;
-}
-
-static bool spans_meet(const struct emptying *e, uint64_t first, uint64_t last)
-{
-    const struct span *s = e->spans.items;
-    size_t low = 0, high = e->spans.count;
-
-    while (low < high) { /* the first span that ends at or behind `first` */
-        size_t mid = (low + high) / 2;
-
-        if (s[mid].last >= first)
-            high = mid;
-        else
-            low = mid + 1;
-    }
-    return low < e->spans.count && s[low].first <= last;
-}
-
-/* The body of a spool file is named by whoever adopted it. */
-static int body_adopted(struct emptying *e, struct err *err)
-{
-    struct body_fact *b = e->bodies.items;
-    struct journal_view v;
-    slice value;
-
-    if (e->seg.info.header.kind != SEGMENT_BODY)
-        return 0;
-    if (journal_read_begin(e->j, &v, err) < 0)
-        return -1;
-    if (!journal_get_u64(&v, TABLE_ADOPT, e->number, &value) || value.len != 8)
-        err_set(err, ERR_EXISTS, "body segment %016llx belongs to nobody yet", (unsigned long long)e->number);
-    else if (e->bodies.count == 1)
-        b->id = get_le64(value.ptr);
-    else
-        err_set(err, ERR_DAMAGE, "body segment %016llx holds %zu bodies", (unsigned long long)e->number,
-                e->bodies.count);
-    journal_read_end(&v);
-    return err->kind == ERR_NONE ? 0 : -1;
-}
-
-static int emptying_load(struct emptying *e, struct err *err)
-{
-    struct segment_visit v = { .record = on_record, .arg = e };
-    struct segment_info info;
-
-    if (!segment_dir_find(e->j->segments, e->number, &info))
-        return err_set(err, ERR_NOTFOUND, "there is no segment %016llx", (unsigned long long)e->number);
-    if (info.header.salt == 0)
-        return err_set(err, ERR_DAMAGE, "the header of segment %016llx is damaged", (unsigned long long)e->number);
-    e->seg = (struct log_segment){ .info = info };
-    if (info.header.kind == SEGMENT_LOG) {
-        if (is_unsealed(e->j, e->number))
-            helpers_wait(e->j);
-        if (log_ready(e->j, e->number, err) < 0 || spans_load(e, err) < 0)
-            return -1;
-    } else if (!info.is_sealed) {
-        return err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)e->number);
-    }
-    if (segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0) {
-        if (err->kind != ERR_DAMAGE || info.header.kind != SEGMENT_LOG)
-            return -1;
-        /* The footer does not validate; the records may. */
-        *err = ERR_INIT;
-        e->records = e->parts.count = e->ends.count = e->bodies.count = e->adopts.count = 0;
-        if (log_seal(e->j, &e->seg, err) < 0 || spans_load(e, err) < 0 ||
-            segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0)
-            return -1;
-    }
-    parts_unique(&e->parts);
-    return body_adopted(e, err);
-}
-
-/* --- bodies ------------------------------------------------------------------------------------------------------ */
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
 
 static bool lies_in(struct journal_view *v, const struct emptying *e, const struct body_fact *f, struct body_info *b)
 {
@@ -528,7 +207,7 @@ static int bodies_move(struct emptying *es, unsigned n, uint32_t partition, stru
     return 0;
 }
 
-/* --- parts ------------------------------------------------------------------------------------------------------- */
+/* --- parts -------------------------------------------------------------------------------------------------------- */
 
 static int want_push(struct emptying *e, struct journal_view *v, struct vec *wants, const struct image_want *w,
                      struct err *err)
@@ -556,7 +235,7 @@ static int wants_parts(struct emptying *e, struct vec *wants, struct err *err)
             return -1;
         for (unsigned n = 0; n < CARE_SLICE && i < e->parts.count && rc == 0; n++, i++) {
             struct image_want w = { f[i].object, f[i].part, f[i].type, f[i].seq,
-                                    spans_meet(e, f[i].object, f[i].seq) };
+                                    emptying_meets(e, f[i].object, f[i].seq) };
 
             rc = want_push(e, &v, wants, &w, err);
         }
@@ -576,7 +255,7 @@ static int wants_ends(struct emptying *e, struct vec *wants, struct vec *again, 
         if (journal_read_begin(e->j, &v, err) < 0)
             return -1;
         for (unsigned n = 0; n < CARE_SLICE && i < e->ends.count && rc == 0; n++, i++) {
-            bool needed = spans_meet(e, f[i].object, f[i].end);
+            bool needed = emptying_meets(e, f[i].object, f[i].end);
 
             if (part_is_dead(&v, f[i].object, f[i].part, f[i].seq))
                 continue;
@@ -685,7 +364,7 @@ static int images_emit(struct emptying *e, struct vec *wants, struct err *err)
     return rc;
 }
 
-/* --- ends and adoptions ------------------------------------------------------------------------------------------ */
+/* --- ends and adoptions ------------------------------------------------------------------------------------------- */
 
 static int ends_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
 {
@@ -743,7 +422,7 @@ out:
     return rc;
 }
 
-/* --- the end of the segment -------------------------------------------------------------------------------------- */
+/* --- the end of the segment --------------------------------------------------------------------------------------- */
 
 static int drop_run(struct journal_tx *tx, struct journal_op *op, struct err *err UNUSED)
 {
@@ -859,7 +538,7 @@ int empty_group(struct journal *j, const uint64_t *numbers, unsigned count, uint
 
         /* the others' spans change as the group goes */
         if (e->err.kind == ERR_NONE && e->seg.info.header.kind == SEGMENT_LOG)
-            spans_load(e, &e->err);
+            emptying_spans(e, &e->err);
         if (e->err.kind == ERR_NONE && say_again(e, &e->err) == 0 && drop(e, &e->err) == 0) {
             ++*emptied;
             continue;

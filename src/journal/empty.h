@@ -1,7 +1,8 @@
 /* empty.h - what the files that empty segments share; nobody else includes it.
  *
  *   crew.c   many small operations on the maintenance lane    copy.c    bodies into a compaction segment
- *   empty.c  emptying one segment or a group                  reclaim.c which, and images of what changed much
+ *   gather.c what a segment says                              empty.c   emptying one or a group
+ *   reclaim.c which, and images of what changed much
  *
  * Threads:  all of it on a helper's or a tool's thread that holds journal.care, except the operations' run.
  */
@@ -13,7 +14,7 @@
 #define CARE_OP_ITEMS 1000u /* an operation touches at most so many bodies, rows or ended objects */
 #define CARE_SLICE 500u     /* look-ups in one read transaction: readers are short */
 
-/* --- crew: operations under way, a bounded number of them -------------------------------------------------------- */
+/* --- crew: operations under way, a bounded number of them --------------------------------------------------------- */
 
 #define CREW_SLOTS 32u
 
@@ -40,7 +41,7 @@ int crew_submit(struct crew *c, journal_run_fn *run, void *arg, uint32_t cost, u
 int crew_wait(struct crew *c, struct err *err);
 void *crew_arg(struct journal_op *op);
 
-/* --- bodies ------------------------------------------------------------------------------------------------------ */
+/* --- bodies ------------------------------------------------------------------------------------------------------- */
 
 struct body_move {
     uint64_t id;
@@ -76,7 +77,61 @@ int body_verify(const struct segment_pin *pin, uint64_t id, uint64_t offset, uin
 int body_header_verify(const struct segment_pin *pin, uint64_t id, uint64_t offset, uint32_t length,
                        struct record_header *h, struct err *err);
 
-/* --- emptying ---------------------------------------------------------------------------------------------------- */
+/* --- what a segment says ------------------------------------------------------------------------------------------ */
+
+struct vec { /* a growing array */
+    void *items;
+    size_t count, cap;
+};
+
+struct part_fact { /* the newest record of a part in the segment */
+    uint64_t object, seq;
+    uint32_t part;
+    uint16_t type;
+};
+struct end_fact { /* END, or (part != PART_ALL) PART_END */
+    uint64_t object, end, seq;
+    uint32_t part;
+    uint16_t type;
+};
+struct body_fact {
+    uint64_t id, offset;
+    uint32_t length;
+};
+struct adopt_fact {
+    uint64_t id, segment, offset;
+    uint32_t length;
+};
+struct span { /* of sequence numbers in a log segment */
+    uint64_t first, last;
+};
+
+struct emptying {
+    struct journal *j;
+    uint64_t number;
+    struct log_segment seg;
+    struct err err;       /* why it is not emptied */
+    struct vec parts;     /* part_fact */
+    struct vec ends;      /* end_fact */
+    struct vec bodies;    /* body_fact */
+    struct vec adopts;    /* adopt_fact */
+    struct vec spans;     /* of the other log segments, rising */
+    struct vec forget;    /* end_fact: rows to delete afterwards */
+    uint64_t records;
+    bool has_damaged_body;
+};
+
+void *vec_push(struct vec *v, size_t each); /* room for one more item, not zeroed */
+
+/* e->j and e->number are set. ERR_EXISTS: being written, or a body that nobody adopted yet; ERR_NOTFOUND; ERR_DAMAGE;
+ * ERR_PERM: records of unknown types. Seals a log segment that is written no more and has no valid footer. */
+int emptying_load(struct emptying *e, struct err *err);
+int emptying_spans(struct emptying *e, struct err *err); /* again, after other segments have gone */
+void emptying_free(struct emptying *e);
+/* Does another log segment hold sequence numbers of [first, last]? */
+bool emptying_meets(const struct emptying *e, uint64_t first, uint64_t last);
+
+/* --- emptying ----------------------------------------------------------------------------------------------------- */
 
 /* Empty segments whose live bodies go into one compaction segment. care is held. *emptied counts those that are gone;
  * -1 with the first failure, the others are tried all the same. */

@@ -15,7 +15,7 @@
 #define GROUP_MAX 16u           /* segments emptied into one compaction segment */
 #define DAY_MS (24 * 60 * 60 * INT64_C(1000))
 
-/* --- the image of the journal itself ----------------------------------------------------------------------------- */
+/* --- the image of the journal itself ------------------------------------------------------------------------------ */
 
 /* The first range at or behind `from`, and what follows it without a gap. False: none. */
 static bool gone_next(struct journal_view *v, uint64_t from, uint64_t *first, uint64_t *last)
@@ -74,7 +74,7 @@ int own_image(struct journal_tx *tx, void *room UNUSED, uint64_t object, uint32_
     return 0;
 }
 
-/* --- changes since the last image -------------------------------------------------------------------------------- */
+/* --- changes since the last image --------------------------------------------------------------------------------- */
 
 struct change {
     uint64_t object;
@@ -238,7 +238,7 @@ void reclaim_sealed(struct journal *j, uint64_t number)
     mem_free(cs.items);
 }
 
-/* --- policy ------------------------------------------------------------------------------------------------------ */
+/* --- policy ------------------------------------------------------------------------------------------------------- */
 
 struct candidate {
     uint64_t number;

@@ -1,7 +1,7 @@
-/* care_site.h - a journal full of the key-value room's work, for the tests of reclaiming, history, walking and checking.
+/* care_site.h - a journal full of the key-value room's work, for the tests of reclaiming, history, walking, checking.
  *
- * Model:    clients of kv_model.h do random operations; care_same holds the journal against their models, care_dump is the
- *           logical dump. Directories are copied to play a crash.
+ * Model:    clients of kv_model.h do random operations; care_same holds the journal against their models, care_dump
+ *           is the logical dump. Directories are copied to play a crash.
  */
 #ifndef T_CARE_SITE_H
 #define T_CARE_SITE_H

@@ -1,7 +1,7 @@
 /* check.c - journal_check finds each planted fault and names the place; journal_dump. */
 #include "care_site.h"
 
-/* --- planting faults --------------------------------------------------------------------------------------------------- */
+/* --- planting faults ---------------------------------------------------------------------------------------------- */
 
 struct plant {
     struct care *c;
@@ -274,7 +274,7 @@ static void a_row_too_few(struct plant *p)
     assert_int_equal(index_run(p->c, p, unrow_run), 0);
 }
 
-/* --- and finding them --------------------------------------------------------------------------------------------------- */
+/* --- and finding them --------------------------------------------------------------------------------------------- */
 
 enum { NAMES_SEGMENT = 1, NAMES_ID = 2, NAMES_OFFSET = 4 };
 
@@ -295,7 +295,7 @@ static const struct {
     { "it was gone at the start", file_lost_while_stopped, NAMES_ID, "are in no segment before" },
     { "the index was rebuilt without it", whole_segment_lost_and_index_rebuilt, NAMES_ID, "are in no segment before" },
     { "a reference too many", in_refs, NAMES_ID, "the index says body" },
-    { "a body somewhere else", in_place, NAMES_SEGMENT | NAMES_ID | NAMES_OFFSET, "its record header does not validate" },
+    { "a body elsewhere", in_place, NAMES_SEGMENT | NAMES_ID | NAMES_OFFSET, "its record header does not validate" },
     { "wrong live octets", in_live_octets, NAMES_SEGMENT, "octets of bodies alive" },
     { "a row too many", a_row_too_many, 0, "only in the index: kv.name 0000006300000001 0100000000000000" },
     { "a row too few", a_row_too_few, 0, "only in the log: kv.entry " },
@@ -337,7 +337,7 @@ static void check__finds_each_planted_fault(void **state)
     }
 }
 
-/* --- a sound journal ------------------------------------------------------------------------------------------------------- */
+/* --- a sound journal ---------------------------------------------------------------------------------------------- */
 
 static void check__counts_what_it_looked_at(void **state)
 {
@@ -420,7 +420,7 @@ static void check__runs_on_a_busy_journal(void **state)
     care_end(&c);
 }
 
-/* --- the dump --------------------------------------------------------------------------------------------------------------- */
+/* --- the dump ----------------------------------------------------------------------------------------------------- */
 
 static void dump__is_tables_in_order_then_bodies(void **state)
 {

@@ -84,7 +84,7 @@ static void history__is_kept_of_log_segments_only(void **state)
     care_end(&c);
 }
 
-/* --- the filter -------------------------------------------------------------------------------------------------------- */
+/* --- the filter --------------------------------------------------------------------------------------------------- */
 
 static void filter__has_what_was_added_and_little_else(void **state)
 {
@@ -108,7 +108,7 @@ static void filter__has_what_was_added_and_little_else(void **state)
     assert_in_range(wrong, 1, 200); /* 1 in 100 expected */
 }
 
-/* --- trimming ------------------------------------------------------------------------------------------------------------ */
+/* --- trimming ----------------------------------------------------------------------------------------------------- */
 
 static unsigned fill(struct care *c, unsigned segments)
 {
@@ -184,7 +184,7 @@ static void history__is_not_kept_for_zero_days(void **state)
     care_end(&c);
 }
 
-/* --- damage -------------------------------------------------------------------------------------------------------------- */
+/* --- damage ------------------------------------------------------------------------------------------------------- */
 
 static void read__refuses_any_flipped_octet(void **state)
 {

@@ -3,7 +3,7 @@
 
 #include <sys/wait.h>
 
-/* --- any order -------------------------------------------------------------------------------------------------------- */
+/* --- any order ---------------------------------------------------------------------------------------------------- */
 
 static void empty__any_order_changes_nothing(void **state)
 {
@@ -48,7 +48,7 @@ static void empty__any_order_changes_nothing(void **state)
     }
 }
 
-/* --- what must not be emptied ------------------------------------------------------------------------------------------ */
+/* --- what must not be emptied ------------------------------------------------------------------------------------- */
 
 static void empty__refuses_the_tail_and_strangers(void **state)
 {
@@ -177,7 +177,7 @@ static void empty__keeps_a_damaged_body(void **state)
     care_end(&c);
 }
 
-/* --- pins ------------------------------------------------------------------------------------------------------------------ */
+/* --- pins --------------------------------------------------------------------------------------------------------- */
 
 static void empty__leaves_pinned_bodies_readable(void **state)
 {
@@ -228,7 +228,7 @@ static void empty__leaves_pinned_bodies_readable(void **state)
     care_end(&c);
 }
 
-/* --- crashes ----------------------------------------------------------------------------------------------------------------- */
+/* --- crashes ------------------------------------------------------------------------------------------------------ */
 
 struct stop {
     unsigned at, now;
@@ -317,7 +317,7 @@ static void empty__survives_a_kill_between_its_steps(void **state)
     care_remove(c.dir);
 }
 
-/* --- tombstones ----------------------------------------------------------------------------------------------------------------- */
+/* --- tombstones --------------------------------------------------------------------------------------------------- */
 
 struct counts {
     unsigned ends, part_ends, drops, images;
@@ -348,7 +348,7 @@ static struct counts counts_of(struct care *c)
 static void step_run(struct care *c, enum kv_what what, uint32_t key, uint32_t length)
 {
     struct kv_client *client = &c->model.clients[0];
-    struct kv_step step = { .client = 0, .n = client->sent + 1, .what = what, .bucket = 0, .key = key, .length = length };
+    struct kv_step step = { .n = client->sent + 1, .what = what, .key = key, .length = length };
     struct err err = ERR_INIT;
 
     if (kv_run(c->k.room, c->k.j, &step, c->model.plan.seed, &err) < 0)
@@ -409,7 +409,7 @@ static void empty__keeps_a_tombstone_while_it_is_needed(void **state)
     care_end(&c);
 }
 
-/* --- policy ------------------------------------------------------------------------------------------------------------------- */
+/* --- policy ------------------------------------------------------------------------------------------------------- */
 
 static void reclaim__keeps_what_is_young_or_alive(void **state)
 {
@@ -499,7 +499,7 @@ static void reclaim__on_a_full_disk_does_not_wait_for_keep_days(void **state)
     care_end(&c);
 }
 
-/* --- images of what changed much ---------------------------------------------------------------------------------------------- */
+/* --- images of what changed much ---------------------------------------------------------------------------------- */
 
 static uint64_t image_seq(struct care *c, uint32_t key)
 {

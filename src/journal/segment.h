@@ -33,6 +33,7 @@ struct segment_info {
     uint64_t last_seq;    /* sealed log segment */
     int64_t newest_ms;    /* sealed */
     bool is_sealed;
+    bool is_footless;     /* sealed, but there was no room for the footer: read the records */
     /* Neither header copy valid (then not sealed), or the header contradicts the file's name, or the footer was read
      * and did not validate: then scan the records, and segment_seal replaces the footer. */
     bool is_damaged;

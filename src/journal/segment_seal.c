@@ -80,6 +80,7 @@ static void info_seal(struct segment_info *info, const struct footer_writer *w, 
     info->last_seq = w->last_seq;
     info->newest_ms = w->newest_ms;
     info->is_sealed = true;
+    info->is_footless = false;
     info->is_damaged = false;
 }
 
@@ -113,8 +114,10 @@ int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, s
         w.last_seq = info.header.first_seq - 1;
     pthread_mutex_lock(&d->lock);
     e = segment_entry_find(d, number);
-    if (e != NULL)
+    if (e != NULL) {
         info_seal(&e->info, &w, records_end, rc < 0 ? info.bytes : footer_at(records_end) + footer.len);
+        e->info.is_footless = rc < 0;
+    }
     pthread_mutex_unlock(&d->lock);
 out:
     if (rc < 0 && why.kind != ERR_NONE && err != NULL)

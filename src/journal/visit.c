@@ -220,11 +220,12 @@ int segment_visit(struct journal *j, const struct log_segment *s, uint64_t trust
         last_seq = &ignored;
     if (!s->info.is_sealed)
         return visit_scan(j, s, trusted_seq, v, cut, last_seq, err);
-    if (segment_read_footer(j->segments, s->info.header.number, &footer, &mem, &why) == 0) {
+    if (!s->info.is_footless && segment_read_footer(j->segments, s->info.header.number, &footer, &mem, &why) == 0) {
         rc = visit_footer(&footer, v, err);
     } else {
         /* the records themselves are still there, all of them: it was sealed */
-        diag_warn("journal", "%s; reading the records themselves", why.text);
+        if (!s->info.is_footless)
+            diag_warn("journal", "%s; reading the records themselves", why.text);
         rc = visit_scan(j, s, s->info.last_seq, v, &ignored, last_seq, err);
     }
     buf_free(&mem);

@@ -1,0 +1,124 @@
+/* intake.h - the only way in: one transaction object with phases, driven alike by SMTP, LMTP and everything that
+ * brings messages.
+ *
+ * Model:    connect, helo, auth, mail, rcpt (per recipient), body, commit. Each phase is a call that answers at once
+ *           or later (INTAKE_WAIT: `done` is called on the
+ *           transaction's reactor). A verdict names a row of the reply table below; the protocol writes it. The
+ *           phases are the places where access rules, filters,
+ *           rewriting and Sieve hook in; today connect, helo and body pass, rcpt asks the directory, commit delivers
+ *           directly.
+ *
+ *               IDLE --mail--> MAIL --rcpt--> RCPT --body_begin--> BODY --body_end--> COMMITTING --> IDLE
+ *               reset from any state but COMMITTING leads to IDLE.
+ *
+ *           Direct delivery: one body, one view per recipient, one batch; success is answered when it is on disk and
+ *           in every mailbox.
+ * Ledger:   every accepted recipient is created once and ends once; counters intake.created, intake.delivered,
+ *           intake.refused_late … and records in the batch.
+ * Threads:  a transaction belongs to a session's reactor.
+ * Limits:   intake.recipients_max, intake.message_bytes_max, intake.received_max (loops, RFC 5321 6.3).
+ */
+#ifndef INTAKE_INTAKE_H
+#define INTAKE_INTAKE_H
+
+#include "base/confset.h"
+#include "dir/dir.h"
+#include "journal/journal.h"
+#include "mail/envelope.h"
+#include "base/net_addr.h"
+#include "store/store.h"
+
+struct intake;
+
+struct intake_conf {
+    uint32_t recipients_max; /* per message, default 1000; 100 at least (RFC 5321 4.5.3.1.8) */
+    uint64_t message_bytes_max; /* default 52428800 */
+    uint32_t received_max; /* Received: fields before it is a loop, default 100 */
+    /* direct.max_recipients, default 20; more local ones are delivered in several operations */
+    uint32_t direct_recipients_max;
+};
+extern const struct key_table intake_keys;
+
+enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
+
+/* Replies that decisions lead to. The text is what the client reads after the enhanced code. */
+#define INTAKE_REPLIES(R)                                                                                              \
+    R(INTAKE_R_OK, 250, "2.0.0", "OK")                                                                                 \
+    R(INTAKE_R_MAIL_OK, 250, "2.1.0", "Sender OK")                                                                     \
+    R(INTAKE_R_RCPT_OK, 250, "2.1.5", "Recipient OK")                                                                  \
+    R(INTAKE_R_NO_USER, 550, "5.1.1", "No such user here")                                                             \
+    R(INTAKE_R_NO_RELAY, 550, "5.7.1", "Relaying denied")                                                              \
+    R(INTAKE_R_NO_QUEUE, 451, "4.3.5", "Mail to other domains cannot be sent yet")                                     \
+    R(INTAKE_R_USER_INACTIVE, 450, "4.2.1", "Mailbox temporarily disabled")                                            \
+    R(INTAKE_R_USER_GONE, 550, "5.2.1", "Mailbox disabled")                                                            \
+    R(INTAKE_R_OVER_QUOTA, 452, "4.2.2", "Mailbox full")                                                               \
+    R(INTAKE_R_TOO_MANY_RCPT, 452, "4.5.3", "Too many recipients")                                                     \
+    R(INTAKE_R_TOO_LARGE, 552, "5.3.4", "Message too large")                                                           \
+    R(INTAKE_R_LOOP, 554, "5.4.6", "Too many hops, this message is looping")                                           \
+    R(INTAKE_R_FULL, 452, "4.3.1", "Insufficient system storage")                                                      \
+    R(INTAKE_R_TEMP, 451, "4.3.0", "Temporary failure, try again later")                                               \
+    R(INTAKE_R_BUSY, 451, "4.3.2", "System busy, try again later")                                                     \
+    R(INTAKE_R_NOT_OWNER, 550, "5.7.1", "Sender address not allowed for this user")                                    \
+    R(INTAKE_R_BARE_LINE_END, 554, "5.6.0", "Message contains a bare CR or LF")
+
+enum intake_reply {
+#define R(name, code, enhanced, text) name,
+    INTAKE_REPLIES(R)
+#undef R
+        INTAKE_REPLY_COUNT
+};
+struct intake_reply_row {
+    unsigned code;
+    const char *enhanced, *text;
+};
+extern const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT];
+
+int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,
+               const struct clock *clock, struct err *err);
+void intake_destroy(struct intake **in);
+
+struct intake_tx;
+typedef void intake_done_fn(void *arg, uint64_t session, struct intake_tx *tx);
+
+struct intake_peer { /* filled by the protocol; borrowed for the transaction's life */
+    enum intake_source source;
+    struct net_addr addr, local;
+    slice helo;
+    bool is_esmtp, is_tls;
+    const char *tls_version, *tls_cipher;
+    const struct dir_user *user; /* authenticated, or NULL */
+    slice auth_mechanism;
+};
+
+enum intake_status { INTAKE_NOW, INTAKE_WAIT }; /* NOW: read intake_reply; WAIT: done will be called */
+
+/* One per session; reused for its messages. done is called on reactor with arg and session. */
+struct intake_tx *intake_tx_new(struct intake *in, struct conf_set *conf, const struct intake_peer *peer,
+                                struct reactor *reactor, uint64_t session, intake_done_fn *done, void *arg);
+/* Also while a commit is under way: it ends by itself, done is not called. */
+void intake_tx_destroy(struct intake_tx **tx);
+void intake_tx_reset(struct intake_tx *tx, struct conf_set *conf);
+
+enum intake_status intake_connect(struct intake_tx *tx);
+enum intake_status intake_helo(struct intake_tx *tx);
+enum intake_status intake_auth(struct intake_tx *tx);
+/* Path values are copied. */
+enum intake_status intake_mail(struct intake_tx *tx, const struct envelope *from);
+enum intake_status intake_rcpt(struct intake_tx *tx, const struct recipient *rcpt);
+unsigned intake_rcpt_count(const struct intake_tx *tx); /* accepted so far */
+enum intake_reply intake_verdict(const struct intake_tx *tx); /* of the last phase */
+slice intake_verdict_text(
+    const struct intake_tx *tx); /* what the operator may want to add; usually empty: use the row's */
+
+/* The message. After a refusal (too large, disk) further parts are accepted and thrown away; body_end tells. */
+void intake_body_begin(struct intake_tx *tx);
+void intake_body_part(struct intake_tx *tx, slice octets);
+void intake_body_spoil(struct intake_tx *tx, enum intake_reply why); /* the protocol found it unacceptable (bare LF) */
+/* Complete: trace headers are made, delivery begins; INTAKE_WAIT normally. Afterwards intake_verdict (SMTP: one for
+ *           all) or intake_rcpt_verdict (LMTP). */
+enum intake_status intake_body_end(struct intake_tx *tx);
+enum intake_reply intake_rcpt_verdict(const struct intake_tx *tx, unsigned accepted_index);
+slice intake_message_id(
+    const struct intake_tx *tx); /* our id of the transaction, for "250 2.0.0 OK id=…" and Received: */
+
+#endif

@@ -107,35 +107,47 @@ static void drain(struct full *f)
     }
 }
 
+/* As a server does it: again and again, while operations go on; the committer reviews its state with each. */
 static void reclaim(struct full *f)
 {
-    struct err err = ERR_INIT;
+    unsigned idle = 0;
 
-    for (unsigned i = 0; i < 8 && is_good(f); i++) {
+    for (unsigned i = 0; i < 100 && idle < 3 && is_good(f); i++) {
+        struct err err = ERR_INIT;
         int n = journal_reclaim(f->k.j, &err);
 
         if (n < 0)
             wrong(f, "reclaiming: %s", err.text);
         f->freed += n > 0 ? (unsigned)n : 0;
+        idle = n > 0 ? 0 : idle + 1;
+        one(f, any_client(f));
     }
 }
 
-static void verify(struct full *f)
+static void verify(struct full *f, bool has_room)
 {
     struct journal_check_result found;
     struct err err = ERR_INIT;
 
+    int faults;
+
     if (is_good(f))
         kv_compare(f->k.room, f->k.j, &f->result->model, false, wrong_line, f);
-    if (is_good(f) && journal_check(f->k.j, wrong_line, f, &found, &err) != 0)
-        wrong(f, "checking: %s", err.text);
+    if (!is_good(f))
+        return;
+    /* The second index that checking makes may not fit; LMDB calls that an input/output error. */
+    faults = journal_check(f->k.j, wrong_line, f, &found, &err);
+    if (faults > 0 || (faults < 0 && (has_room || (err.kind != ERR_FULL && err.kind != ERR_TEMP))))
+        wrong(f, "checking: %d faults, %s", faults, err.text);
 }
 
-static void reopen(struct full *f)
+/* discard: as after a power loss. The new index has the room of the old one. */
+static void reopen(struct full *f, bool discard)
 {
     struct err err = ERR_INIT;
 
     kv_journal_close(&f->k);
+    f->site.discard_index = discard;
     if (kv_journal_open(&f->k, &f->site, &err) < 0)
         wrong(f, "opening on a full disk: %s", err.text);
 }
@@ -146,7 +158,7 @@ static void write_again(struct full *f)
     unsigned accepted = 0;
 
     f->result->model.plan.freeing = false;
-    for (unsigned i = 0; i < 20000 && accepted < 200 && is_good(f); i++) {
+    for (unsigned i = 0; i < 6000 && accepted < 200 && is_good(f); i++) {
         unsigned before = f->done;
 
         one(f, any_client(f));
@@ -168,16 +180,19 @@ static int simulate(struct full *f, uint64_t capacity)
         wrong(f, "opening: %s", err.text);
     for (unsigned i = 0; i < rounds && is_good(f); i++) {
         fill(f);
-        verify(f);
-        if (is_good(f) && i % 2 == 1)
-            reopen(f);
+        verify(f, false);
+        if (is_good(f) && i % 3 != 0)
+            reopen(f, i % 3 == 2);
         drain(f);
-        verify(f);
+        verify(f, false);
         reclaim(f);
-        verify(f);
+        verify(f, false);
         write_again(f);
-        verify(f);
+        verify(f, false);
     }
+    drain(f);
+    reclaim(f);
+    verify(f, true);
     kv_journal_close(&f->k);
     fault_case(&f->run, "full: a disk filled to the last octet can be emptied again", is_good(f),
                "%llu octets, %u operations done, %u segments emptied\n%s", (unsigned long long)capacity, f->done,

@@ -78,6 +78,7 @@ struct place { /* in a log: what is on disk, and what was answered */
     bool is_success;
     bool has_answered;   /* there was a successful answer at all */
     int sync;            /* kind of sync, or -1 */
+    uint32_t thread;     /* who did the last event */
 };
 
 static struct place *place_new(struct cut *c, const struct crash_log *log, const char *dir)
@@ -109,6 +110,7 @@ static bool place_next(struct place *p)
         return false;
     e = crash_log_event(p->log, p->at, &data, NULL);
     p->sync = crash_sim_step(p->sim, p->log, p->at++);
+    p->thread = e->thread;
     p->is_answer = e->kind == REC_REPLY && e->len1 > 0 && data[0] == 'A';
     p->is_success = false;
     if (e->kind != REC_REPLY)
@@ -244,10 +246,12 @@ static void case_skip_kind(struct cut *c, enum crash_sync kind)
     place_destroy(&p);
 }
 
-/* The last successful answer that hangs on the n-th sync of records; 0: none does. */
+/* The last successful answer that hangs on the n-th sync of records; 0: none does. The committer syncs and answers;
+ * what other threads sync are seals, which no answer waits for. */
 static size_t answer_of_sync(struct cut *c, uint64_t n)
 {
     struct place *p = place_new(c, &c->log, c->data);
+    uint32_t thread = 0;
     size_t found = 0;
 
     while (place_next(p)) {
@@ -255,7 +259,9 @@ static size_t answer_of_sync(struct cut *c, uint64_t n)
 
         if (done > n || (done == n && p->sync == CRASH_SYNC_HEADER))
             break;
-        if (done == n && p->is_success)
+        if (done == n && p->sync == CRASH_SYNC_DATA)
+            thread = p->thread;
+        if (done == n && p->is_success && p->thread == thread)
             found = p->at;
     }
     place_destroy(&p);

@@ -117,7 +117,7 @@ static void *writer_main(void *arg)
     struct race *r = arg;
     int64_t now_us = clock_mono_us(&r->clock);
 
-    while (now_us < r->end_us && !atomic_load(&r->has_failed)) {
+    do { /* each writes once at least */
         uint64_t n = atomic_fetch_add(&r->next, 1), k;
         int64_t began_us = now_us;
         struct err err = ERR_INIT;
@@ -132,7 +132,7 @@ static void *writer_main(void *arg)
         now_us = clock_mono_us(&r->clock);
         k = atomic_fetch_add(&r->done, 1);
         r->samples[k % SAMPLES_MAX] = (uint32_t)(now_us - began_us);
-    }
+    } while (now_us < r->end_us && !atomic_load(&r->has_failed));
     return NULL;
 }
 

@@ -252,6 +252,22 @@ static int body_adopted(struct emptying *e, struct err *err)
     return err->kind == ERR_NONE ? 0 : -1;
 }
 
+/* A damaged footer of a log segment is written again, if no record is damaged. The bodies of other segments stand
+ * nowhere else: they stay for a person to look at. */
+static int footer_ready(struct emptying *e, struct err *err)
+{
+    struct footer footer;
+    struct buf mem = BUF_INIT;
+    int rc = segment_read_footer(e->j->segments, e->number, &footer, &mem, err);
+
+    buf_free(&mem);
+    if (rc == 0 || err->kind != ERR_DAMAGE || e->seg.info.header.kind != SEGMENT_LOG)
+        return rc;
+    diag_warn("journal", "segment %016llx gets a new footer: %s", (unsigned long long)e->number, err->text);
+    *err = ERR_INIT;
+    return log_seal(e->j, &e->seg, err);
+}
+
 int emptying_load(struct emptying *e, struct err *err)
 {
     struct segment_visit v = { .record = on_record, .arg = e };
@@ -265,21 +281,15 @@ int emptying_load(struct emptying *e, struct err *err)
     if (info.header.kind == SEGMENT_LOG) {
         if (is_unsealed(e->j, e->number))
             helpers_wait(e->j);
-        if (log_ready(e->j, e->number, err) < 0 || emptying_spans(e, err) < 0)
+        if (log_ready(e->j, e->number, err) < 0)
             return -1;
     } else if (!info.is_sealed) {
         return err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)e->number);
     }
-    if (segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0) {
-        if (err->kind != ERR_DAMAGE || info.header.kind != SEGMENT_LOG)
-            return -1;
-        /* The footer does not validate; the records may. */
-        *err = ERR_INIT;
-        e->records = e->parts.count = e->ends.count = e->bodies.count = e->adopts.count = 0;
-        if (log_seal(e->j, &e->seg, err) < 0 || emptying_spans(e, err) < 0 ||
-            segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0)
-            return -1;
-    }
+    if (footer_ready(e, err) < 0 || emptying_spans(e, err) < 0)
+        return -1;
+    if (segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0)
+        return -1;
     parts_unique(&e->parts);
     return body_adopted(e, err);
 }

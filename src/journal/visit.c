@@ -171,6 +171,22 @@ static int item_step(struct tail_scan *t, size_t i, struct err *err)
     return 0;
 }
 
+/* Bodies know no order: what validates counts. */
+static int bodies_scan(struct tail_scan *t, struct err *err)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct scan_item *it = &t->items[i];
+
+        if (it->event == SCAN_HOLE && t->visit->damage != NULL)
+            t->visit->damage(t->visit->arg, t->segment->info.header.number, it->from, it->to, 0, 0);
+        if (it->event == SCAN_END && it->from < t->segment->info.records_end && t->visit->damage != NULL)
+            t->visit->damage(t->visit->arg, t->segment->info.header.number, it->from, t->segment->info.records_end, 0,
+                             0);
+    }
+    t->op_begin = 0;
+    return op_flush(t, t->count, err);
+}
+
 static int visit_scan(struct journal *j, const struct log_segment *s, uint64_t trusted_seq,
                       const struct segment_visit *v, uint64_t *cut, uint64_t *last_seq, struct err *err)
 {
@@ -190,8 +206,8 @@ static int visit_scan(struct journal *j, const struct log_segment *s, uint64_t t
                    (unsigned long long)bad_bytes);
     /* copies of record headers in a footer that does not validate are no records */
     items_read(&t, slice_sub(buf_slice(&mem), 0, s->info.is_sealed ? s->info.records_end : mem.len));
-    rc = 0;
-    for (size_t i = 0; i < t.count && rc == 0; i++)
+    rc = s->info.header.kind != SEGMENT_LOG ? bodies_scan(&t, err) : 0;
+    for (size_t i = 0; i < t.count && rc == 0 && s->info.header.kind == SEGMENT_LOG; i++)
         rc = item_step(&t, i, err);
     if (rc < 0)
         goto out;

@@ -16,7 +16,7 @@
 #define MIME_DEPTH_MAX 64
 
 struct mime_param {
-    slice name, value; /* RFC 2231 continuations joined, percent-encoding kept as IMAP shows it */
+    slice name, value; /* as written, unquoted; RFC 2231 continuations stand as they are ("filename*0*") */
     struct mime_param *next;
 };
 
@@ -32,7 +32,7 @@ struct mime_part {
     bool is_multipart,
         is_message; /* message/rfc822 or message/global: its only child is the inner message's top part */
     unsigned child_count;
-    struct mime_part *first_child, *next, *parent;
+    struct mime_part *first_child, *last_child, *next, *parent;
 };
 
 struct mime_part *mime_parse(slice message, struct arena *mem);

@@ -2,19 +2,20 @@
  * brings messages.
  *
  * Model:    connect, helo, auth, mail, rcpt (per recipient), body, commit. Each phase is a call that answers at once
- *           or later (INTAKE_WAIT: `done` is called on the
- *           transaction's reactor). A verdict names a row of the reply table below; the protocol writes it. The
- *           phases are the places where access rules, filters,
- *           rewriting and Sieve hook in; today connect, helo and body pass, rcpt asks the directory, commit delivers
- *           directly.
+ *           or later (INTAKE_WAIT: `done` is called on the transaction's reactor). A verdict names a row of the reply
+ *           table below; the protocol writes it. The phases are the places where access rules, filters, rewriting and
+ *           Sieve hook in; today connect and helo pass, mail checks size and sender, rcpt asks the directory, body
+ *           checks the header, commit delivers directly.
  *
  *               IDLE --mail--> MAIL --rcpt--> RCPT --body_begin--> BODY --body_end--> COMMITTING --> IDLE
  *               reset from any state but COMMITTING leads to IDLE.
  *
- *           Direct delivery: one body, one view per recipient, one batch; success is answered when it is on disk and
- *           in every mailbox.
- * Ledger:   every accepted recipient is created once and ends once; counters intake.created, intake.delivered,
- *           intake.refused_late … and records in the batch.
+ *           Direct delivery: one body, one view per recipient, one operation; success is answered when it is on disk
+ *           and in every mailbox. SMTP has one answer for all recipients, so one that fails refuses all, and a repeated
+ *           message reaches nobody twice; LMTP answers for each.
+ * Ledger:   when a message ends, every recipient was created once (accepted, or a target of an alias) and ended once:
+ *           created = delivered + refused + expanded + merged, at any moment, in the counters of the process and,
+ *           for messages that were delivered, in the index (intake_ledger).
  * Threads:  a transaction belongs to a session's reactor.
  * Limits:   intake.recipients_max, intake.message_bytes_max, intake.received_max (loops, RFC 5321 6.3).
  */
@@ -22,20 +23,36 @@
 #define INTAKE_INTAKE_H
 
 #include "base/confset.h"
+#include "base/json.h"
+#include "base/keys.h"
+#include "base/net_addr.h"
 #include "dir/dir.h"
 #include "journal/journal.h"
 #include "mail/envelope.h"
-#include "base/net_addr.h"
+#include "reactor/pool.h"
 #include "store/store.h"
 
 struct intake;
 
+#define INTAKE_KEYS(K)                                                                                                 \
+    K(U32, recipients_max, 1000, 100, 100000, COUNT, SESSION, "recipientlimit",                                        \
+      "Recipients of one message (RFC 5321 4.5.3.1.8 asks for 100 at least); more get 452.")                           \
+    K(U64, message_bytes_max, 52428800, 65536, 2146435072, BYTES, SESSION, "blocklimit",                               \
+      "Largest message accepted; announced by SIZE.")                                                                  \
+    K(U32, header_bytes_max, 262144, 4096, 1048576, BYTES, SESSION, "maxheaderblocklimit",                             \
+      "Largest header of a message; a larger one gets 552.")                                                           \
+    K(U32, received_max, 100, 10, 1000, COUNT, SESSION, "maxreceivedlines",                                            \
+      "A message with more Received: fields is looping (RFC 5321 6.3).")                                               \
+    K(U32, direct_recipients_max, 1000, 1, 1000, COUNT, SESSION, NULL,                                                 \
+      "Mailboxes that one message may reach at once, aliases expanded.")                                               \
+    K(U32, alias_depth_max, 10, 1, 100, COUNT, SESSION, "maxaliaslevels", "Aliases within aliases.")
+
 struct intake_conf {
-    uint32_t recipients_max; /* per message, default 1000; 100 at least (RFC 5321 4.5.3.1.8) */
-    uint64_t message_bytes_max; /* default 52428800 */
-    uint32_t received_max; /* Received: fields before it is a loop, default 100 */
-    /* direct.max_recipients, default 20; more local ones are delivered in several operations */
-    uint32_t direct_recipients_max;
+#define INTAKE_FIELD_U32 uint32_t
+#define INTAKE_FIELD_U64 uint64_t
+#define K(type, field, def, min, max, unit, reload, legacy, text) INTAKE_FIELD_##type field;
+    INTAKE_KEYS(K)
+#undef K
 };
 extern const struct key_table intake_keys;
 
@@ -54,6 +71,8 @@ enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
     R(INTAKE_R_OVER_QUOTA, 452, "4.2.2", "Mailbox full")                                                               \
     R(INTAKE_R_TOO_MANY_RCPT, 452, "4.5.3", "Too many recipients")                                                     \
     R(INTAKE_R_TOO_LARGE, 552, "5.3.4", "Message too large")                                                           \
+    R(INTAKE_R_HEADER_TOO_LARGE, 552, "5.3.4", "Message header too large")                                             \
+    R(INTAKE_R_ALIAS_LOOP, 451, "4.4.6", "Alias does not end")                                                         \
     R(INTAKE_R_LOOP, 554, "5.4.6", "Too many hops, this message is looping")                                           \
     R(INTAKE_R_FULL, 452, "4.3.1", "Insufficient system storage")                                                      \
     R(INTAKE_R_TEMP, 451, "4.3.0", "Temporary failure, try again later")                                               \
@@ -73,9 +92,16 @@ struct intake_reply_row {
 };
 extern const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT];
 
+/* The ledger's record type and table, to be registered before journal_open; it keeps nothing in memory. */
+extern const struct journal_room intake_journal_room;
+
 int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,
                const struct clock *clock, struct err *err);
 void intake_destroy(struct intake **in);
+
+/* Totals of what was delivered since the journal was made: {"messages", "created", "delivered", "refused",
+ * "expanded", "merged"}. */
+OWNED json_t *intake_ledger(struct journal_view *v);
 
 struct intake_tx;
 typedef void intake_done_fn(void *arg, uint64_t session, struct intake_tx *tx);
@@ -83,6 +109,7 @@ typedef void intake_done_fn(void *arg, uint64_t session, struct intake_tx *tx);
 struct intake_peer { /* filled by the protocol; borrowed for the transaction's life */
     enum intake_source source;
     struct net_addr addr, local;
+    slice hostname; /* ours, for trace fields */
     slice helo;
     bool is_esmtp, is_tls;
     const char *tls_version, *tls_cipher;
@@ -95,7 +122,7 @@ enum intake_status { INTAKE_NOW, INTAKE_WAIT }; /* NOW: read intake_reply; WAIT:
 /* One per session; reused for its messages. done is called on reactor with arg and session. */
 struct intake_tx *intake_tx_new(struct intake *in, struct conf_set *conf, const struct intake_peer *peer,
                                 struct reactor *reactor, uint64_t session, intake_done_fn *done, void *arg);
-/* Also while a commit is under way: it ends by itself, done is not called. */
+/* Also while a wait is under way: it ends by itself, done is not called. */
 void intake_tx_destroy(struct intake_tx **tx);
 void intake_tx_reset(struct intake_tx *tx, struct conf_set *conf);
 
@@ -107,18 +134,18 @@ enum intake_status intake_mail(struct intake_tx *tx, const struct envelope *from
 enum intake_status intake_rcpt(struct intake_tx *tx, const struct recipient *rcpt);
 unsigned intake_rcpt_count(const struct intake_tx *tx); /* accepted so far */
 enum intake_reply intake_verdict(const struct intake_tx *tx); /* of the last phase */
-slice intake_verdict_text(
-    const struct intake_tx *tx); /* what the operator may want to add; usually empty: use the row's */
+slice intake_verdict_text(const struct intake_tx *tx); /* in place of the row's text; usually empty */
 
-/* The message. After a refusal (too large, disk) further parts are accepted and thrown away; body_end tells. */
+/* The message; at least one recipient was accepted. After a refusal (too large, disk) further parts are accepted and
+ * thrown away; body_end tells. */
 void intake_body_begin(struct intake_tx *tx);
 void intake_body_part(struct intake_tx *tx, slice octets);
 void intake_body_spoil(struct intake_tx *tx, enum intake_reply why); /* the protocol found it unacceptable (bare LF) */
-/* Complete: trace headers are made, delivery begins; INTAKE_WAIT normally. Afterwards intake_verdict (SMTP: one for
- *           all) or intake_rcpt_verdict (LMTP). */
+/* Complete: delivery begins; INTAKE_WAIT normally. Afterwards intake_verdict (SMTP: one for all) or
+ * intake_rcpt_verdict (LMTP); then intake_tx_reset. */
 enum intake_status intake_body_end(struct intake_tx *tx);
 enum intake_reply intake_rcpt_verdict(const struct intake_tx *tx, unsigned accepted_index);
-slice intake_message_id(
-    const struct intake_tx *tx); /* our id of the transaction, for "250 2.0.0 OK id=…" and Received: */
+/* Our id of the transaction, for "250 2.0.0 OK id=..." and Received:. */
+slice intake_message_id(const struct intake_tx *tx);
 
 #endif

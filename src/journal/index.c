@@ -453,6 +453,17 @@ bool journal_get_u64(struct journal_view *v, unsigned table, uint64_t key, slice
     return journal_get(v, table, slice_of(k, sizeof(k)), value);
 }
 
+void journal_table_clear(struct journal_view *v, unsigned table)
+{
+    int rc;
+
+    ASSERT(v->writable);
+    if (v->failed)
+        return;
+    if ((rc = mdb_drop(v->txn, table_of(v, table), 0)) != 0)
+        view_fail(v, rc, "drop");
+}
+
 uint64_t journal_table_count(struct journal_view *v, unsigned table)
 {
     MDB_stat stat;

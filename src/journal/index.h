@@ -92,6 +92,7 @@ void index_read_end(struct journal_view *v); /* no-op when ended */
 bool journal_get(struct journal_view *v, unsigned table, slice key, slice *value);
 bool journal_get_u64(struct journal_view *v, unsigned table, uint64_t key, slice *value); /* as 8 octets, big-endian */
 uint64_t journal_table_count(struct journal_view *v, unsigned table);
+void journal_table_clear(struct journal_view *v, unsigned table); /* writers only */
 
 /* Stands before the first pair, on a pair, or behind the last. Moving off either end stands there: next behind the
  * last and prev before the first go on to answer false, the opposite direction comes back. In a writer, pairs may be

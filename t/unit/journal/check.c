@@ -143,6 +143,39 @@ static void in_footer_entry(struct plant *p)
     flip(p, segment_of(p).records_end + FOOTER_HEAD_BYTES + 20);
 }
 
+/* A footer that validates and says something else than the records. */
+static void in_footer_with_new_checksums(struct plant *p)
+{
+    struct segment_info info;
+    struct footer old;
+    struct footer_writer w;
+    struct footer_cursor cursor;
+    struct footer_entry e;
+    struct buf mem = BUF_INIT, out = BUF_INIT;
+    struct err err = ERR_INIT;
+    char path[200];
+    slice payload;
+    int fd;
+
+    find_record(p);
+    info = segment_of(p);
+    assert_int_equal(segment_read_footer(p->c->k.j->segments, p->number, &old, &mem, &err), 0);
+    footer_writer_init(&w, info.header.salt);
+    footer_begin(&cursor, &old);
+    while (footer_next(&cursor, &e, &payload)) {
+        e.header.time_ms += e.offset == p->at;
+        footer_writer_add(&w, e.offset, &e.header, payload);
+    }
+    footer_writer_finish(&w, old.records_end, old.head_at, &out);
+    plant_path(p, path);
+    fd = open(path, O_RDWR);
+    assert_int_equal(pwrite(fd, out.ptr, out.len, (off_t)old.head_at), (ssize_t)out.len);
+    close(fd);
+    footer_writer_free(&w);
+    buf_free(&mem);
+    buf_free(&out);
+}
+
 static void in_both_headers(struct plant *p)
 {
     find_record(p);
@@ -276,7 +309,7 @@ static void a_row_too_few(struct plant *p)
 
 /* --- and finding them --------------------------------------------------------------------------------------------- */
 
-enum { NAMES_SEGMENT = 1, NAMES_ID = 2, NAMES_OFFSET = 4 };
+enum { NAMES_SEGMENT = 1, NAMES_ID = 2, NAMES_OFFSET = 4, NAMES_LOST = 8 };
 
 static const struct {
     const char *name;
@@ -284,12 +317,14 @@ static const struct {
     unsigned names;
     const char *says;
 } faults[] = {
-    { "an octet of a body", in_body, NAMES_SEGMENT | NAMES_ID, "no valid record" },
+    { "an octet of a body", in_body, NAMES_SEGMENT | NAMES_LOST, "no valid record" },
     { "an octet of a spooled body", in_spooled_body, NAMES_SEGMENT | NAMES_OFFSET, "do not match their checksum" },
     { "an octet of a compacted body", in_compacted_body, NAMES_SEGMENT | NAMES_ID, "do not match their checksum" },
     { "the header of a body", in_body_header, NAMES_SEGMENT | NAMES_ID, "its record header does not validate" },
-    { "an octet of a record", in_record, NAMES_SEGMENT | NAMES_OFFSET | NAMES_ID, "no valid record" },
+    { "an octet of a record", in_record, NAMES_SEGMENT | NAMES_OFFSET | NAMES_LOST, "no valid record" },
     { "the footer", in_footer_entry, NAMES_SEGMENT, "footer" },
+    { "a footer that contradicts", in_footer_with_new_checksums, NAMES_SEGMENT | NAMES_ID | NAMES_OFFSET,
+      "the footer says something else than record" },
     { "both segment headers", in_both_headers, NAMES_SEGMENT, "neither copy of its header" },
     { "a segment file is gone", file_lost, NAMES_SEGMENT, "its file has been removed" },
     { "it was gone at the start", file_lost_while_stopped, NAMES_ID, "are in no segment before" },
@@ -306,7 +341,7 @@ static void check__finds_each_planted_fault(void **state)
     (void)state;
     for (unsigned i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         struct plant p = { 0 };
-        char want[40];
+        char want[80];
         struct care c;
         int n;
 
@@ -330,6 +365,10 @@ static void check__finds_each_planted_fault(void **state)
         snprintf(want, sizeof(want), "%llu", (unsigned long long)p.id);
         if ((faults[i].names & NAMES_ID) != 0 && strstr(c.said, want) == NULL)
             fail_msg("%s: %s is not named:\n%s", faults[i].name, want, c.said);
+        snprintf(want, sizeof(want), "records %llu to %llu are lost", (unsigned long long)p.id,
+                 (unsigned long long)p.id);
+        if ((faults[i].names & NAMES_LOST) != 0 && strstr(c.said, want) == NULL)
+            fail_msg("%s: no \"%s\":\n%s", faults[i].name, want, c.said);
         snprintf(want, sizeof(want), "%llu", (unsigned long long)p.at);
         if ((faults[i].names & NAMES_OFFSET) != 0 && strstr(c.said, want) == NULL && p.kind != SEGMENT_BODY)
             fail_msg("%s: octet %s is not named:\n%s", faults[i].name, want, c.said);

@@ -199,6 +199,32 @@ static void part__that_is_gone_stays_gone(void **state)
     notes_end(&s);
 }
 
+/* A tombstone kills what lies between its cause and itself, too: it must outlive that. */
+static void part__stays_gone_when_its_last_change_goes_first(void **state)
+{
+    struct notes s;
+
+    (void)state;
+    notes_begin(&s);
+    note(&s, 3, 1);
+    notes_roll(&s);
+    note(&s, 3, 0);
+    notes_roll(&s);
+    note(&s, 3, 2);
+    notes_roll(&s);
+    note(&s, 3, 0);
+    notes_roll(&s);
+    notes_empty(&s, 1); /* a tombstone is made: 3 is not there now */
+    notes_roll(&s);
+    notes_empty(&s, 2); /* the second deletion, dead by the tombstone */
+    notes_roll(&s);
+    notes_empty(&s, 0); /* the first setting; left: the second setting, and the tombstone */
+    notes_roll(&s);
+    notes_empty(&s, 1);
+    notes_reopen(&s);
+    notes_end(&s);
+}
+
 static void part__survives_any_order(void **state)
 {
     (void)state;
@@ -289,7 +315,42 @@ static void footer__damaged_with_a_record_keeps_the_segment(void **state)
     care_end(&c);
 }
 
-/* --- another root --------------------------------------------------------------------------------------------------- */
+/* The bodies of several segments in one, out of order; found again without the footer. */
+static void footer__of_a_compaction_segment_is_not_needed(void **state)
+{
+    struct segment_info info;
+    struct care c;
+    struct err err = ERR_INIT;
+    unsigned char octet = 0xff;
+    unsigned flipped = 0;
+    char path[200];
+
+    (void)state;
+    care_begin(&c, 45);
+    for (unsigned i = 0; i < 5; i++) {
+        care_work(&c, 40);
+        care_roll(&c);
+    }
+    usleep(2000); /* older than now */
+    assert_true(journal_reclaim(c.k.j, &err) >= 4);
+    for (uint64_t at = 0; segment_dir_next(c.k.j->segments, &at, &info);) {
+        int fd;
+
+        if (info.header.kind != SEGMENT_COMPACT)
+            continue;
+        snprintf(path, sizeof(path), "%s/journal/%016llx.cmp", c.dir, (unsigned long long)info.header.number);
+        fd = open(path, O_RDWR);
+        assert_int_equal(pwrite(fd, &octet, 1, (off_t)info.records_end + FOOTER_HEAD_BYTES + 30), 1);
+        close(fd);
+        flipped++;
+    }
+    assert_true(flipped >= 1);
+    care_reopen(&c, true);
+    care_same(&c, false);
+    care_end(&c);
+}
+
+/* --- another root ------------------------------------------------------------------------------------------------- */
 
 static void empty__moves_bodies_to_another_root(void **state)
 {
@@ -327,7 +388,7 @@ static void empty__moves_bodies_to_another_root(void **state)
     care_remove(root);
 }
 
-/* --- beside a server at work ------------------------------------------------------------------------------------------ */
+/* --- beside a server at work -------------------------------------------------------------------------------------- */
 
 struct worker {
     struct care *c;
@@ -409,9 +470,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(part__that_is_gone_stays_gone),
+        cmocka_unit_test(part__stays_gone_when_its_last_change_goes_first),
         cmocka_unit_test(part__survives_any_order),
         cmocka_unit_test(footer__that_is_damaged_is_made_again),
         cmocka_unit_test(footer__damaged_with_a_record_keeps_the_segment),
+        cmocka_unit_test(footer__of_a_compaction_segment_is_not_needed),
         cmocka_unit_test(empty__moves_bodies_to_another_root),
         cmocka_unit_test(empty__does_not_disturb_a_server_at_work),
     };

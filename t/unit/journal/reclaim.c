@@ -5,6 +5,27 @@
 
 /* --- any order ---------------------------------------------------------------------------------------------------- */
 
+/* No row of a body names a segment that is gone. */
+static void places_exist(struct care *c)
+{
+    struct journal_cursor cursor;
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    struct segment_info info;
+    slice key, value;
+
+    assert_int_equal(journal_read_begin(c->k.j, &v, &err), 0);
+    journal_cursor_begin(&cursor, &v, TABLE_BODY);
+    while (journal_cursor_next(&cursor, &key, &value))
+        assert_true(segment_dir_find(c->k.j->segments, get_le64(value.ptr), &info));
+    journal_cursor_end(&cursor);
+    journal_cursor_begin(&cursor, &v, TABLE_SEGMENT);
+    while (journal_cursor_next(&cursor, &key, &value))
+        assert_true(segment_dir_find(c->k.j->segments, get_be64(key.ptr), &info));
+    journal_cursor_end(&cursor);
+    journal_read_end(&v);
+}
+
 static void empty__any_order_changes_nothing(void **state)
 {
     static const uint64_t seeds[] = { 1, 2, 3, 4 };
@@ -32,6 +53,7 @@ static void empty__any_order_changes_nothing(void **state)
                 numbers[k] = numbers[--left];
                 care_same(&c, false);
             }
+            places_exist(&c);
             care_dump(&c, &after);
             assert_true(slice_eq(buf_slice(&before), buf_slice(&after)));
             care_is_sound(&c);
@@ -94,24 +116,29 @@ static void empty__leaves_a_spooled_body_to_its_writer(void **state)
     care_end(&c);
 }
 
-/* The first body with references that lies in the segment; its payload's offset. */
-static bool body_in(struct care *c, uint64_t number, uint64_t *id, struct body_info *b)
+/* How many bodies with references lie in the segment; the last of them. */
+static unsigned bodies_in(struct care *c, uint64_t number, uint64_t *id, struct body_info *b)
 {
     struct journal_cursor cursor;
     struct journal_view v;
     struct err err = ERR_INIT;
+    struct body_info found;
     slice key, value;
-    bool found = false;
+    unsigned n = 0;
 
     assert_int_equal(journal_read_begin(c->k.j, &v, &err), 0);
     journal_cursor_begin(&cursor, &v, TABLE_BODY);
-    while (!found && journal_cursor_next(&cursor, &key, &value)) {
+    while (journal_cursor_next(&cursor, &key, &value)) {
+        if (!journal_body_info(&v, get_be64(key.ptr), &found) || found.segment != number || found.refs == 0 ||
+            found.length == 0)
+            continue;
         *id = get_be64(key.ptr);
-        found = journal_body_info(&v, *id, b) && b->segment == number && b->refs != 0 && b->length != 0;
+        *b = found;
+        n++;
     }
     journal_cursor_end(&cursor);
     journal_read_end(&v);
-    return found;
+    return n;
 }
 
 static void flip(struct care *c, uint64_t number, const char *suffix, uint64_t at)
@@ -144,15 +171,10 @@ static void empty__keeps_a_damaged_body(void **state)
     care_work(&c, 250);
     care_roll(&c);
     n = care_sealed(&c, numbers);
-    while (at < n && !body_in(&c, numbers[at], &id, &b))
+    while (at < n && bodies_in(&c, numbers[at], &id, &b) < 3)
         at++;
     assert_true(at < n);
-    {
-        struct segment_info info;
-
-        assert_true(segment_dir_find(c.k.j->segments, numbers[at], &info));
-        flip(&c, numbers[at], info.header.kind == SEGMENT_LOG ? "seg" : "body", b.offset + b.length / 2);
-    }
+    flip(&c, numbers[at], "seg", b.offset + b.length / 2);
     diag_set_fd(open("/dev/null", O_WRONLY));
     for (unsigned i = 0; i < 2; i++) { /* the second time it is the only one left */
         err = ERR_INIT;
@@ -168,9 +190,7 @@ static void empty__keeps_a_damaged_body(void **state)
     assert_int_equal(journal_body_load(c.k.j, &v, id, 1 << 20, &out, &err), -1);
     assert_int_equal(err.kind, ERR_DAMAGE);
     journal_read_end(&v);
-    /* it stands alone: every other body has left */
-    b = now;
-    assert_true(body_in(&c, numbers[at], &other, &b));
+    assert_int_equal(bodies_in(&c, numbers[at], &other, &b), 1); /* every other body has left */
     assert_int_equal(other, id);
     assert_int_equal(care_check(&c, NULL), 1);
     buf_free(&out);
@@ -552,6 +572,28 @@ static void sealed__images_a_part_that_changed_much(void **state)
     care_end(&c);
 }
 
+/* Changes before an image in the same segment do not count either. */
+static void sealed__counts_from_the_last_image_on(void **state)
+{
+    uint64_t numbers[512], imaged;
+    struct care c;
+
+    (void)state;
+    care_begin(&c, 15);
+    step_run(&c, KV_OP_CREATE, 0, 0);
+    step_run(&c, KV_OP_SET, 5, 100);
+    care_roll(&c);
+    for (unsigned i = 0; i < 5; i++)
+        step_run(&c, KV_OP_SET, 5, 1000);
+    assert_int_equal(care_sealed(&c, numbers), 1);
+    care_empty(&c, numbers[0]); /* makes the image */
+    imaged = image_seq(&c, 5);
+    assert_true(imaged != 0);
+    care_roll(&c);
+    assert_int_equal(image_seq(&c, 5), imaged);
+    care_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -566,6 +608,7 @@ int main(void)
         cmocka_unit_test(reclaim__comes_to_rest),
         cmocka_unit_test(reclaim__on_a_full_disk_does_not_wait_for_keep_days),
         cmocka_unit_test(sealed__images_a_part_that_changed_much),
+        cmocka_unit_test(sealed__counts_from_the_last_image_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

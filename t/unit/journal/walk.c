@@ -234,6 +234,27 @@ static void walk_keys__opens_only_files_that_may_have_them(void **state)
     care_end(&c);
 }
 
+/* A segment that tells of one object only. */
+static void walk_keys__finds_a_single_object(void **state)
+{
+    struct kv_step steps[] = { { .n = 1, .what = KV_OP_CREATE }, { .n = 2, .what = KV_OP_SET, .key = 1, .length = 9 } };
+    unsigned char object[8] = { 0, 0, 0, 0, 0, 0, 0, 1 };
+    slice by_id = slice_of(object, sizeof(object));
+    struct seen s = { 0 };
+    struct err err = ERR_INIT;
+    struct care c;
+
+    (void)state;
+    care_begin(&c, 37);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(kv_run(c.k.room, c.k.j, &steps[i], 37, &err), 0);
+    care_roll(&c);
+    care_empty_all(&c);
+    assert_int_equal(journal_walk_keys(c.k.j, 0, &by_id, 1, on_record, &s, &err), 0);
+    assert_int_equal(s.first, 1);
+    care_end(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -243,6 +264,7 @@ int main(void)
         cmocka_unit_test(walk__stops_when_told),
         cmocka_unit_test(walk__leaves_out_a_damaged_history_file),
         cmocka_unit_test(walk_keys__opens_only_files_that_may_have_them),
+        cmocka_unit_test(walk_keys__finds_a_single_object),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

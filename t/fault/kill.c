@@ -57,6 +57,8 @@ static const char *const phases_of[][8] = {
     { "run:100", "reclaim", "run:50", "settle", "forever" },
     { "run:100", "roll", "emptyall", "forever" },
     { "run:60", "reopen", "forever" },
+    { "busy:100000000" },
+    { "run:100", "roll", "busy:100000000" },
 };
 
 static bool work_and_kill(struct killer *k, unsigned round)

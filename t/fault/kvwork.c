@@ -3,7 +3,8 @@
  *   kvwork --dir DIR --seed N [--clients N] [--mark FD] [--model-in FILE] [--model-out FILE] [--boot ID]
  *          [--value-max N] [--body-max N] [--inline N] [--partition DIR] [--no-pool] [--tolerant] PHASE...
  *
- * Phases: run:N (N operations, all clients at once), forever, roll, settle, reclaim, empty (one sealed segment at
+ * Phases: run:N (N operations, all clients at once), forever, busy:N (the same while a thread empties, rolls, settles
+ * and checks), roll, settle, reclaim, empty (one sealed segment at
  * random), emptyall, reopen, drain:N (operations that free space), open (just be sure it is), kill (SIGKILL to
  * itself), check.
  * Lines for --mark: see kv_model.h. Exit: 0; 1 trouble; 3 an answer was wrong. --tolerant: failures of the disk are
@@ -19,6 +20,7 @@
 
 #include "base/mem.h"
 #include "base/random.h"
+#include "reactor/thread.h"
 #include "kv_site.h"
 
 struct slot {
@@ -150,7 +152,7 @@ static int reopen(struct work *w, struct err *err)
     return kv_journal_open(&w->k, &w->site, err);
 }
 
-static int empty_some(struct work *w, bool all, struct err *err)
+static int empty_some(struct work *w, struct rng *rng, bool all, struct err *err)
 {
     uint64_t numbers[4096];
     unsigned count = 0;
@@ -159,7 +161,7 @@ static int empty_some(struct work *w, bool all, struct err *err)
     for (uint64_t n = 1; count < ARRAY_LEN(numbers); n++)
         numbers[count++] = n;
     for (unsigned tries = 0; count > 0 && tries < ARRAY_LEN(numbers); tries++) {
-        unsigned i = (unsigned)rng_below(&w->rng, count);
+        unsigned i = (unsigned)rng_below(rng, count);
 
         if (journal_empty_segment(w->k.j, numbers[i], w->site.partition != NULL ? tries % 2 : 0, err) == 0) {
             if (!all)
@@ -188,6 +190,70 @@ static int check(struct work *w, struct err *err)
     return faults < 0 ? -1 : 0;
 }
 
+/* --- care beside the work ----------------------------------------------------------------------------------------- */
+
+struct care {
+    struct work *work;
+    struct thread thread;
+    _Atomic bool stop;
+    bool is_wrong;
+};
+
+/* What the housekeeping of a server does while its clients go on. */
+static void *care_main(void *arg)
+{
+    struct care *care = arg;
+    struct work *w = care->work;
+    struct rng rng;
+
+    rng_init(&rng, w->model.plan.seed + 77);
+    while (!atomic_load(&care->stop)) {
+        struct journal_check_result found;
+        struct err err = ERR_INIT;
+        int rc = 0;
+
+        switch (rng_below(&rng, 8)) {
+        case 0:
+            rc = journal_check(w->k.j, say_check, NULL, &found, &err);
+            care->is_wrong |= rc > 0;
+            break;
+        case 1:
+        case 2:
+            rc = journal_reclaim(w->k.j, &err);
+            break;
+        case 3:
+            rc = journal_roll(w->k.j, &err);
+            break;
+        case 4:
+            rc = journal_settle(w->k.j, &err);
+            break;
+        default:
+            rc = empty_some(w, &rng, false, &err);
+            break;
+        }
+        if (rc < 0 && !w->is_tolerant) {
+            fprintf(stderr, "kvwork: wrong: care: %s\n", err.text);
+            care->is_wrong = true;
+        }
+    }
+    return NULL;
+}
+
+static int run_busy(struct work *w, unsigned long count, struct err *err)
+{
+    struct care care = { .work = w };
+
+    if (thread_start(&care.thread, "care", 0, care_main, &care, err) < 0)
+        return -1;
+    for (unsigned long i = 0; i < count; i++)
+        send_one(w, slot_wait(w));
+    slots_wait(w);
+    atomic_store(&care.stop, true);
+    thread_join(&care.thread);
+    w->is_wrong |= care.is_wrong;
+    return 0;
+}
+
 static int run_phase(struct work *w, const char *phase, struct err *err)
 {
     unsigned long count = strchr(phase, ':') != NULL ? strtoul(strchr(phase, ':') + 1, NULL, 10) : 0;
@@ -201,6 +267,8 @@ static int run_phase(struct work *w, const char *phase, struct err *err)
         slots_wait(w);
         return 0;
     }
+    if (strncmp(phase, "busy", 4) == 0)
+        return run_busy(w, count, err);
     if (strcmp(phase, "roll") == 0)
         return journal_roll(w->k.j, err);
     if (strcmp(phase, "settle") == 0)
@@ -208,7 +276,7 @@ static int run_phase(struct work *w, const char *phase, struct err *err)
     if (strcmp(phase, "reclaim") == 0)
         return journal_reclaim(w->k.j, err) < 0 ? -1 : 0;
     if (strcmp(phase, "empty") == 0 || strcmp(phase, "emptyall") == 0)
-        return empty_some(w, phase[5] != 0, err);
+        return empty_some(w, &w->rng, phase[5] != 0, err);
     if (strcmp(phase, "reopen") == 0)
         return reopen(w, err);
     if (strcmp(phase, "check") == 0)

@@ -382,7 +382,7 @@ static void case_recovery(struct cut *c)
 int main(int argc, char **argv)
 {
     static const char *const phases[] = { "run:200", "roll",   "run:120", "settle", "empty",  "run:100", "reopen",
-                                          "run:100", "reclaim", "run:60", "empty",  "settle", "run:60",  NULL };
+                                          "run:100", "reclaim", "run:60", "empty",  "busy:80", "run:40", NULL };
     static const enum crash_sync kinds[] = { CRASH_SYNC_DATA, CRASH_SYNC_HEADER, CRASH_SYNC_DIRECTORY,
                                              CRASH_SYNC_BODY };
     struct cut *c = mem_alloc(sizeof(*c));

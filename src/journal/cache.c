@@ -79,7 +79,7 @@ int cache_open(struct cache **out, struct journal *j, const char *dir, uint64_t 
     return -1;
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------------- */
+/* --- writing ----------------------------------------------------------------------------------------------------- */
 
 static void generation_turn(struct cache *c, struct journal_view *v)
 {
@@ -212,7 +212,7 @@ void cache_close(struct cache **cp)
     mem_free(c);
 }
 
-/* --- reading ------------------------------------------------------------------------------------------------------------- */
+/* --- reading ----------------------------------------------------------------------------------------------------- */
 
 void cache_read_begin(struct cache *c, struct cache_reader *r)
 {

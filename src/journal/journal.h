@@ -194,6 +194,7 @@ enum journal_state journal_state(const struct journal *j, char why[160]);
  * journal_settle first. */
 int journal_dump(struct journal *j, struct journal_view *v, FILE *out, struct err *err);
 int journal_settle(struct journal *j, struct err *err); /* all rooms write their memory into the tables; waits */
+struct pool *journal_pool(const struct journal *j); /* the helpers given at opening, or NULL */
 const struct journal_type *journal_type_find(const struct journal *j, uint16_t type);
 
 /* Verify everything: every checksum of every segment, sequence numbers, the index against a second one rebuilt beside

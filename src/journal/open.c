@@ -611,3 +611,8 @@ void journal_read_end(struct journal_view *v)
 {
     index_read_end(v);
 }
+
+struct pool *journal_pool(const struct journal *j)
+{
+    return j->pool;
+}

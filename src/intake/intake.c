@@ -1,0 +1,64 @@
+#include "intake/internal.h"
+
+#include "base/mem.h"
+
+#define KEY_TYPE_U32 KEY_U32
+#define KEY_TYPE_U64 KEY_U64
+#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
+    { .name = #field,                                                                                                  \
+      .type = KEY_TYPE_##T,                                                                                            \
+      .offset = offsetof(struct intake_conf, field),                                                                   \
+      .def = d,                                                                                                        \
+      .min = lo,                                                                                                       \
+      .max = hi,                                                                                                       \
+      .unit = UNIT_##u,                                                                                                \
+      .reload = RELOAD_##r,                                                                                            \
+      .legacy = old,                                                                                                   \
+      .text = words },
+static const struct key_row rows[] = { INTAKE_KEYS(K) };
+#undef K
+
+const struct key_table intake_keys = {
+    .section = "intake",
+    .rows = rows,
+    .count = ARRAY_LEN(rows),
+    .struct_bytes = sizeof(struct intake_conf),
+    .text = "What is accepted, however it comes.",
+};
+
+const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT] = {
+#define R(name, number, status, words) [name] = { .code = number, .enhanced = status, .text = words },
+    INTAKE_REPLIES(R)
+#undef R
+};
+
+struct counter intake_counters[IC_COUNT] = {
+    [IC_MESSAGES] = { "intake.messages", "Messages delivered, whole or in part.", COUNTER_TOTAL, 0 },
+    [IC_BYTES] = { "intake.bytes", "Octets of these messages as the clients sent them.", COUNTER_TOTAL, 0 },
+    [IC_CREATED] = { "intake.created", "Ledger: recipients accepted, and targets of aliases.", COUNTER_TOTAL, 0 },
+    [IC_DELIVERED] = { "intake.delivered", "Ledger: recipients that ended in a mailbox.", COUNTER_TOTAL, 0 },
+    [IC_REFUSED] = { "intake.refused", "Ledger: recipients refused with the message.", COUNTER_TOTAL, 0 },
+    [IC_EXPANDED] = { "intake.expanded", "Ledger: recipients that were aliases and became others.", COUNTER_TOTAL, 0 },
+    [IC_MERGED] = { "intake.merged", "Ledger: recipients that were in the message already.", COUNTER_TOTAL, 0 },
+    [IC_RCPT_REFUSED] = { "intake.rcpt_refused", "Recipients refused before the message.", COUNTER_TOTAL, 0 },
+    [IC_TARGETS_LOST] = { "intake.targets_missing", "Targets of aliases that do not exist.", COUNTER_TOTAL, 0 },
+    [IC_SPOOLED] = { "intake.spooled", "Messages too large for memory.", COUNTER_TOTAL, 0 },
+};
+
+int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,
+               const struct clock *clock, struct err *err)
+{
+    struct intake *in = mem_alloc(sizeof *in);
+
+    (void)err; /* nothing here fails yet */
+    *in = (struct intake){ .journal = j, .store = s, .dir = d, .helpers = helpers, .clock = clock };
+    counter_register(intake_counters, IC_COUNT);
+    *out = in;
+    return 0;
+}
+
+void intake_destroy(struct intake **in)
+{
+    mem_free(*in);
+    *in = NULL;
+}

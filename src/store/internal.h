@@ -1,8 +1,8 @@
 /* internal.h - what the files of the store share; nobody else includes it.
  *
- *   store.c     the room: rows of types and tables, staging, attach, keys     names.c    names and their checks
- *   layout.c    encode and decode of rows and payloads (pure)                 request.c  requests, chains of operations
- *   rows.c      the tables: heads, counts, pages, rows, tombstones            run_*.c    one file per family of requests
+ *   store.c     the room: rows of types and tables, staging, attach, keys  names.c  names and their checks
+ *   layout.c    encode and decode of rows and payloads (pure)      request.c  requests, chains of operations
+ *   rows.c      the tables: heads, counts, pages, rows, tombstones  run_*.c    one file per family of requests
  *   apply.c     records -> tables                image.c  tables -> images    deliver.c  delivery, the ledger
  *   read.c      reading calls of store.h         check.c  the invariants      dump.c     records as text
  *   view*.c     view.h                           message*.c, cache.c          message.h
@@ -20,6 +20,7 @@
 
 #include "base/bytes.h"
 #include "base/counter.h"
+#include "base/snap.h"
 #include "store/store.h"
 #include "store/view.h"
 
@@ -43,8 +44,8 @@ enum {
     ST_MAILBOX_KEYWORD = 0x0213, /* u8 bit, str name */
     ST_MAILBOX_DOOM = 0x0214, /* empty: without a name, its messages go in pieces, END follows */
     ST_MAILBOX_END = 0x0215, /* empty, END: head, pages and rows go */
-    ST_MESSAGE_ADD = 0x0218, /* of one page, one or more: v uid, v system, v keywords, u64 internal ms, u64 save ms, view
-                                (28). modseq = seq */
+    ST_MESSAGE_ADD = 0x0218, /* of one page, one or more: v uid, v system, v keywords, u64 internal ms, u64 save ms,
+                                view (28). modseq = seq */
     ST_MESSAGE_FLAGS = 0x0219, /* of one page: v uid, v system, v keywords: final values. modseq = seq */
     ST_MESSAGE_EXPUNGE = 0x021a, /* of one page: v first uid, v last - first. modseq = seq, time = the record's */
     ST_PAGE_IMAGE = 0x021b, /* maxima, u64 modseq of the page, v row count, rows as in MESSAGE_ADD with u64 modseq
@@ -145,12 +146,14 @@ bool store_row_decode(uint32_t uid, slice in, struct store_row *row); /* email_i
 /* In payloads. */
 void payload_row_put(struct buf *out, const struct store_row *row, bool with_modseq);
 void payload_row_read(struct reader *r, struct store_row *row, bool with_modseq);
+void payload_flags_put(struct buf *out, uint32_t uid, uint32_t system, uint64_t keywords);
+bool payload_flags_next(struct reader *r, uint32_t *uid, uint32_t *system, uint64_t *keywords); /* as range_next */
 void payload_ranges_put(struct buf *out, const struct uid_range *ranges, unsigned count);
 bool payload_range_next(struct reader *r, struct uid_range *range); /* false at the end or when r->failed */
 void maxima_put(struct buf *out, const struct maxima *m);
 void maxima_read(struct reader *r, struct maxima *m);
 
-/* --- tables, read (rows.c): false when absent; slices point into the transaction ----------------------------------- */
+/* --- tables, read (rows.c): false when absent; slices point into the transaction --------------------------- */
 
 bool account_head_get(struct journal_view *v, uint64_t account, struct account_head *h);
 void usage_get(struct journal_view *v, uint64_t account, struct usage *u); /* zeros when absent */
@@ -159,13 +162,12 @@ bool mailbox_count_get(struct journal_view *v, uint64_t mailbox, struct mailbox_
 bool page_count_get(struct journal_view *v, uint64_t mailbox, uint32_t part, struct page_count *p);
 bool row_get(struct journal_view *v, uint64_t mailbox, uint32_t uid, struct store_row *row);
 
-/* Rows of a mailbox by rising uid, from *at on. False: no more; else *at is behind the row. The writer may change rows
- * in between (it seeks anew each time); many rows in a reader: row_cursor. */
+/* Rows of a mailbox by rising uid. The writer may change rows in between. Ended before the transaction. */
 struct row_cursor {
     struct journal_cursor c;
     uint64_t mailbox;
-    bool is_begun;
     uint32_t from;
+    bool is_begun;
 };
 void row_cursor_begin(struct row_cursor *c, struct journal_view *v, uint64_t mailbox, uint32_t from_uid);
 bool row_cursor_next(struct row_cursor *c, struct store_row *row);
@@ -177,12 +179,55 @@ bool name_find(struct journal_view *v, uint64_t account, slice name, uint64_t *m
 typedef bool name_fn(void *arg, uint64_t mailbox, slice name);
 void name_each(struct journal_view *v, uint64_t account, name_fn *fn, void *arg);
 bool subscribed_find(struct journal_view *v, uint64_t account, slice name);
+void subscribed_each(struct journal_view *v, uint64_t account, uint32_t part, name_fn *fn, void *arg); /* part 0: all */
+uint32_t subscribe_part(slice name);
+/* Octets of the bucket that the name belongs to: against names made to collide. */
+size_t name_bucket_bytes(struct journal_view *v, unsigned table, uint64_t account, slice name);
+#define STORE_BUCKET_MAX_BYTES (256u * 1024)
 
-/* --- the room ------------------------------------------------------------------------------------------------------ */
+/* --- tables, written: from apply only (write.c) ------------------------------------------------------------------- */
+
+void account_head_put(struct journal_view *v, uint64_t account, const struct account_head *h);
+void account_end(struct journal_view *v, uint64_t account);
+void subscribed_put(struct journal_view *v, uint64_t account, slice name);
+void subscribed_del(struct journal_view *v, uint64_t account, slice name);
+void subscribed_clear(struct journal_view *v, uint64_t account, uint32_t part); /* part 0: all */
+/* The head becomes *h (its slices may point into the old one's value): name, usage and doomed table follow. */
+void mailbox_head_put(struct journal_view *v, uint64_t mailbox, const struct mailbox_head *h);
+void mailbox_end(struct journal_tx *tx, uint64_t mailbox);
+void mailbox_raise(struct journal_view *v, uint64_t mailbox, const struct maxima *m);
+
+/* Changes to one page; counts, page and usage are written by page_edit_end. */
+struct page_edit {
+    struct journal_tx *tx;
+    struct journal_view *v;
+    uint64_t mailbox, account; /* account 0: its usage is not concerned */
+    uint32_t part;
+    struct mailbox_count count, before;
+    struct page_count page;
+};
+void page_edit_begin(struct page_edit *e, struct journal_tx *tx, uint64_t mailbox, uint32_t part, uint64_t modseq);
+void page_row_put(struct page_edit *e, const struct store_row *row);
+bool page_row_del(struct page_edit *e, uint32_t uid);
+void page_clear(struct page_edit *e); /* rows and tombstones */
+void page_edit_end(struct page_edit *e);
+void tomb_put(struct journal_view *v, uint64_t mailbox, uint32_t part, uint64_t modseq, int64_t time_ms, slice ranges);
+typedef void tomb_fn(void *arg, uint64_t modseq, int64_t time_ms, slice ranges);
+void tomb_each(struct journal_view *v, uint64_t mailbox, uint32_t part, tomb_fn *fn, void *arg);
+
+/* --- the room ----------------------------------------------------------------------------------------------------- */
 
 struct store_views; /* view.c */
 struct store_cache; /* cache.c */
-struct store_limits; /* store.c: the configuration in force, counted */
+
+struct store_limits { /* immutable */
+    struct snap snap; /* first */
+    struct store_conf conf;
+    struct arena mem;
+};
+OWNED struct store_limits *store_limits_ref(struct store *s); /* snap_unref(&l->snap) */
+int64_t store_resync_ms(struct store *s);
+void store_reap_start(struct store *s); /* go on with deletions that the last run left half done */
 
 struct staged { /* a mailbox changed in the batch under way; part: PAGE or 0 */
     uint64_t mailbox, modseq;

@@ -29,20 +29,32 @@
 
 struct store;
 
+/* --- configuration: section "store"; besides these rows the list "create" ------------------------------------------ */
+
+#define STORE_KEYS(K)                                                                                                  \
+    K(U64, default_quota_bytes, 0, 0, 1152921504606846976, BYTES, SESSION, "store.defaultmailboxquota",                \
+      "Quota of users without one of their own; 0: none.")                                                             \
+    K(U32, mailboxes_max, 10000, 1, 100000, COUNT, SESSION, NULL, "Mailboxes, and subscriptions, of one account.")     \
+    K(U32, name_max, 1024, 32, 4096, BYTES, SESSION, NULL, "Longest name of a mailbox in UTF-8, all levels together.") \
+    K(U32, depth_max, 64, 1, 256, COUNT, SESSION, NULL, "Levels of a mailbox name.")                                   \
+    K(U32, keywords_max, 64, 0, 64, COUNT, SESSION, NULL, "Keywords of one mailbox.")                                  \
+    K(U32, resync_days, 30, 1, 3650, DAYS, SESSION, NULL,                                                              \
+      "How long at least it is remembered which messages were expunged, for clients that come back (QRESYNC).")
+
 struct store_conf {
-    uint64_t default_quota_bytes; /* for users without a quota of their own; 0: none */
-    uint32_t mailboxes_max; /* per account, default 10000 */
-    uint32_t name_max; /* octets of a mailbox name in UTF-8, default 1024 */
-    uint32_t depth_max; /* levels, default 64 */
-    uint32_t keywords_max; /* per mailbox: 64, a limit of the format */
-    uint32_t resync_days; /* expunge tombstones are kept so long; default 30 */
-    struct key_strs
-        create; /* mailboxes made with an account: "Drafts", "Sent", "Trash", "Junk", "Archive" with special uses */
+#define STORE_FIELD_U32 uint32_t
+#define STORE_FIELD_U64 uint64_t
+#define K(type, field, def, min, max, unit, reload, legacy, text) STORE_FIELD_##type field;
+    STORE_KEYS(K)
+#undef K
+    struct key_strs create; /* mailboxes made with an account; well-known names get their special use */
 };
 extern const struct key_table store_keys;
 
 int store_new(struct store **out, const struct clock *clock, struct err *err);
 const struct journal_room *store_room(struct store *s);
+/* The configuration in force from now on; copied. Without it the defaults hold. Any thread. */
+void store_configure(struct store *s, const struct store_conf *conf);
 int store_attach(struct store *s, struct journal *j, const char *dir,
                  struct err *err); /* after journal_open; opens the cache */
 void store_destroy(struct store **s);

@@ -79,6 +79,7 @@ struct place { /* in a log: what is on disk, and what was answered */
     bool has_answered;   /* there was a successful answer at all */
     int sync;            /* kind of sync, or -1 */
     uint32_t thread;     /* who did the last event */
+    bool is_record_write;
 };
 
 static struct place *place_new(struct cut *c, const struct crash_log *log, const char *dir)
@@ -111,6 +112,7 @@ static bool place_next(struct place *p)
     e = crash_log_event(p->log, p->at, &data, NULL);
     p->sync = crash_sim_step(p->sim, p->log, p->at++);
     p->thread = e->thread;
+    p->is_record_write = crash_sim_is_record_write(p->sim, e);
     p->is_answer = e->kind == REC_REPLY && e->len1 > 0 && data[0] == 'A';
     p->is_success = false;
     if (e->kind != REC_REPLY)
@@ -197,22 +199,29 @@ static size_t count_answers(struct cut *c)
     return n;
 }
 
-/* Places: every answer (a sample in the short form) and some between. */
+/* Places: every answer (a sample in the short form), batches that are written but not synced, and some others. */
 static void case_crashes(struct cut *c)
 {
     struct place *p = place_new(c, &c->log, c->data);
     size_t answers = count_answers(c), places = 0;
-    size_t want_answers = c->run.soak ? answers : 60, want_others = c->run.soak ? 2000 : 60;
+    size_t want_answers = c->run.soak ? answers : 50, want_others = c->run.soak ? 2000 : 50;
     unsigned seeds = c->run.soak ? 32 : 6;
 
     c->images = c->rebuilt = c->failures = 0;
     while (c->failures < FAILURES_MAX && place_next(p)) {
         bool chosen = p->is_answer ? rng_below(&c->rng, answers) < want_answers
                                    : rng_below(&c->rng, c->log.count - answers) < want_others;
+        unsigned more = 0;
+
+        /* a place where much is open gets more images */
+        if (p->is_record_write && (c->run.soak || rng_below(&c->rng, 2) == 0)) {
+            chosen = true;
+            more = 6;
+        }
 
         /* the last event: what a clean stop leaves */
         if (chosen || p->at == c->log.count) {
-            place_check(c, p, seeds + (unsigned)rng_below(&c->rng, 2));
+            place_check(c, p, seeds + more + (unsigned)rng_below(&c->rng, 2));
             places++;
         }
     }

@@ -560,6 +560,11 @@ int crash_sim_step(struct crash_sim *s, const struct crash_log *log, size_t n)
     return -1;
 }
 
+bool crash_sim_is_record_write(const struct crash_sim *s, const struct record_event *e)
+{
+    return e->kind == REC_WRITE && e->a >= 4096 && ends(s->files[handle_file(s, e->handle)].path, ".seg");
+}
+
 uint64_t crash_sim_unsynced(const struct crash_sim *s)
 {
     uint64_t n = 0;
@@ -584,30 +589,56 @@ uint64_t crash_sim_inode(const struct crash_sim *s, const char *name)
 
 /* --- images ------------------------------------------------------------------------------------------------------- */
 
-/* How likely one uncertain thing happened, of 100: often none or all of a file, else something in between. */
-static uint64_t draw_percent(struct rng *rng, const struct crash_choice *choice)
+/* What becomes of the uncertain changes of one file, or of the names. */
+struct fate {
+    struct rng *rng;
+    uint64_t percent; /* how likely each happened, of 100 */
+    bool in_order;    /* instead: the first `left` octets happened, the rest did not */
+    uint64_t left;
+};
+
+/* Often none or all, or the beginning, else something in between. */
+static struct fate draw_fate(struct rng *rng, const struct crash_choice *choice)
 {
+    struct fate f = { .rng = rng, .percent = 100 };
+
     if (choice->model == CRASH_KILL || choice->seed == 1)
-        return 100;
-    if (choice->seed == 0)
-        return 0;
-    switch (rng_below(rng, 6)) {
-    case 0:
-        return 0;
-    case 1:
-        return 100;
-    default:
-        return 5 + rng_below(rng, 91);
+        return f;
+    if (choice->seed == 0) {
+        f.percent = 0;
+        return f;
     }
+    switch (rng_below(rng, 8)) {
+    case 0:
+        f.percent = 0;
+        break;
+    case 1:
+        break;
+    case 2:
+    case 3:
+    case 4:
+        f.in_order = true;
+        break;
+    default:
+        f.percent = 5 + rng_below(rng, 91);
+        break;
+    }
+    return f;
 }
 
-static bool happens(struct rng *rng, uint64_t percent)
+static bool happens(struct fate *f, uint64_t bytes)
 {
-    return percent == 100 || (percent != 0 && rng_below(rng, 100) < percent);
+    if (f->in_order) {
+        bool is_in = f->left >= bytes;
+
+        f->left = is_in ? f->left - bytes : 0;
+        return is_in;
+    }
+    return f->percent == 100 || (f->percent != 0 && rng_below(f->rng, 100) < f->percent);
 }
 
 /* Pieces of a write that lie in one sector happen together. */
-static void write_torn(struct buf *b, const struct change *c, struct rng *rng, uint64_t percent)
+static void write_torn(struct buf *b, const struct change *c, struct fate *f)
 {
     uint64_t done = 0;
 
@@ -616,22 +647,22 @@ static void write_torn(struct buf *b, const struct change *c, struct rng *rng, u
 
         if (piece > c->len - done)
             piece = c->len - done;
-        if (happens(rng, percent))
+        if (happens(f, piece))
             put_octets(b, at, c->data + done, piece);
         done += piece;
     }
 }
 
 /* The size is metadata of its own: it is that after one of the changes, whichever octets made it. */
-static uint64_t draw_size(const struct file *f, struct rng *rng, uint64_t percent)
+static uint64_t draw_size(const struct file *f, const struct fate *fate)
 {
     uint64_t size = f->certain.len;
     size_t upto = f->change_count;
 
-    if (percent == 0)
+    if (!fate->in_order && fate->percent == 0)
         upto = 0;
-    else if (percent != 100)
-        upto = (size_t)rng_below(rng, f->change_count + 1);
+    else if (fate->in_order || fate->percent != 100)
+        upto = (size_t)rng_below(fate->rng, f->change_count + 1);
     for (size_t i = 0; i < upto; i++)
         size = size_after(&f->changes[i], size);
     return size;
@@ -639,21 +670,24 @@ static uint64_t draw_size(const struct file *f, struct rng *rng, uint64_t percen
 
 static void file_octets(const struct file *f, const struct crash_choice *choice, struct rng *rng, struct buf *out)
 {
-    uint64_t percent = draw_percent(rng, choice);
-    uint64_t size;
+    struct fate fate = draw_fate(rng, choice);
+    uint64_t size, bytes = 0;
 
     buf_reset(out);
     buf_put_slice(out, buf_slice(&f->certain));
-    if (percent == 100) {
+    if (!fate.in_order && fate.percent == 100) {
         for (size_t i = 0; i < f->change_count; i++)
             change_all(out, &f->changes[i]);
         return;
     }
-    size = draw_size(f, rng, percent);
+    size = draw_size(f, &fate);
+    for (size_t i = 0; i < f->change_count; i++)
+        bytes += f->changes[i].kind == REC_WRITE ? f->changes[i].len : 1;
+    fate.left = rng_below(rng, bytes + 1);
     for (size_t i = 0; i < f->change_count; i++) {
         if (f->changes[i].kind == REC_WRITE)
-            write_torn(out, &f->changes[i], rng, percent);
-        else if (happens(rng, percent))
+            write_torn(out, &f->changes[i], &fate);
+        else if (happens(&fate, 1))
             put_zeros(out, &f->changes[i]);
     }
     set_size(out, size);
@@ -675,8 +709,9 @@ static struct name *draw_names(const struct crash_sim *s, const struct crash_cho
 {
     struct name *names = NULL;
     size_t cap = 0, cut = ordered_cut(s, choice, rng);
-    uint64_t percent = draw_percent(rng, choice);
+    struct fate fate = draw_fate(rng, choice);
 
+    fate.left = rng_below(rng, s->name_change_count + 1);
     *count = 0;
     for (size_t i = 0; i < s->base_count; i++)
         name_set(&names, count, &cap, s->base[i].path, s->base[i].file);
@@ -687,7 +722,7 @@ static struct name *draw_names(const struct crash_sim *s, const struct crash_cho
         if (choice->model == CRASH_ORDERED)
             happened = i < cut;
         else
-            happened = choice->model == CRASH_KILL || c->is_certain || happens(rng, percent);
+            happened = choice->model == CRASH_KILL || c->is_certain || happens(&fate, 1);
         if (happened)
             names_change(&names, count, &cap, c);
     }

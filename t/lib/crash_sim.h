@@ -64,6 +64,8 @@ void crash_sim_skip(struct crash_sim *s, enum crash_sync kind, uint64_t n);
 void crash_sim_rewind(struct crash_sim *s); /* a new process: handles start again; names and octets stay */
 /* Follow one event. The log must outlive the simulation. Returns the kind of sync, or -1 if it was none. */
 int crash_sim_step(struct crash_sim *s, const struct crash_log *log, size_t n);
+/* Is that event a write of records to a log segment? Then what comes next is a sync, and between them all is open. */
+bool crash_sim_is_record_write(const struct crash_sim *s, const struct record_event *e);
 uint64_t crash_sim_sync_count(const struct crash_sim *s, enum crash_sync kind);
 uint64_t crash_sim_unsynced(const struct crash_sim *s); /* operations whose outcome is open */
 

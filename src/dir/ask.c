@@ -145,6 +145,7 @@ static void answer(struct question *x)
     if (q->address.local.len == 0 || q->address.local.len > ADDRESS_LOCAL_MAX_OCTETS)
         return;
     x->name.local = dir_lower(q->address.local, q->mem);
+    q->user.address = dir_name_print(&x->name, q->mem); /* also of somebody unknown: the name in normal form */
     if (answer_exact(x) || q->want_secrets)
         return;
     if (answer_subaddress(x))

@@ -36,7 +36,7 @@ void dir_destroy(struct dir **d);
 enum dir_result {
     DIR_USER,      /* user is filled */
     DIR_ALIAS,     /* targets */
-    DIR_NO_USER,   /* the domain is ours, the local part is not known */
+    DIR_NO_USER,   /* the domain is ours, the local part is not known; user.address is its normal form */
     DIR_NO_DOMAIN, /* not ours */
     DIR_DISABLED,  /* the user or domain exists and is disabled: user is filled, see user.status */
     DIR_TEMP,      /* cannot be said now */

@@ -24,11 +24,14 @@
     K(U32, idle_commands_max, 100, 10, 1000000, COUNT, SESSION, NULL,                                                  \
       "Commands in a row that bring no message nearer (NOOP, RSET, VRFY, EHLO ...); then the session is closed.")      \
     K(U32, messages_max, 0, 0, 100000000, COUNT, SESSION, NULL, "Messages in one session; 0: no limit.")               \
+    K(BOOL, auth, 0, 0, 1, NONE, SESSION, NULL,                                                                        \
+      "Offer AUTH on port 25, too. Users belong on the submission ports; guessers of passwords do not come there.")    \
     K(U32, greeting_delay_ms, 0, 0, 30000, MS, SESSION, NULL,                                                          \
       "Wait before the greeting; who speaks meanwhile is refused. Not for loopback and unix sockets.")
 
 struct smtp_conf {
 #define SMTP_FIELD_U32 uint32_t
+#define SMTP_FIELD_BOOL bool
 #define K(type, field, def, min, max, unit, reload, legacy, text) SMTP_FIELD_##type field;
     SMTP_KEYS(K)
 #undef K

@@ -33,7 +33,7 @@ static void stage(void *room, struct journal_tx *tx, const struct record *r)
     s->staged[s->staged_count++] = (struct staged){ r->object, r->seq };
 }
 
-/* --- accounts ------------------------------------------------------------------------------------------------------ */
+/* --- accounts ------------------------------------------------------------------------------------------------ */
 
 int apply_account(struct journal_tx *tx, void *room UNUSED, const struct record *r, struct err *err)
 {
@@ -117,7 +117,7 @@ int apply_subscribe_image(struct journal_tx *tx, void *room UNUSED, const struct
     return 0;
 }
 
-/* --- mailboxes ----------------------------------------------------------------------------------------------------- */
+/* --- mailboxes ----------------------------------------------------------------------------------------------- */
 
 int apply_mailbox(struct journal_tx *tx, void *room, const struct record *r, struct err *err)
 {
@@ -190,7 +190,7 @@ int apply_mailbox_end(struct journal_tx *tx, void *room, const struct record *r,
     return 0;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------------------ */
+/* --- messages ------------------------------------------------------------------------------------------------ */
 
 int apply_message_add(struct journal_tx *tx, void *room, const struct record *r, struct err *err)
 {
@@ -327,7 +327,7 @@ int apply_page_image(struct journal_tx *tx, void *room, const struct record *r, 
     return 0;
 }
 
-/* --- the ledger ---------------------------------------------------------------------------------------------------- */
+/* --- the ledger ---------------------------------------------------------------------------------------------- */
 
 int apply_ledger(struct journal_tx *tx, void *room UNUSED, const struct record *r, struct err *err)
 {
@@ -345,7 +345,7 @@ int apply_ledger(struct journal_tx *tx, void *room UNUSED, const struct record *
     return 0;
 }
 
-/* --- references ---------------------------------------------------------------------------------------------------- */
+/* --- references ---------------------------------------------------------------------------------------------- */
 
 struct ref_to {
     journal_ref_fn *ref;

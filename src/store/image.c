@@ -1,7 +1,7 @@
 /* image.c - the present state of one part as one record, so that the segments that told its history may go. */
 #include "store/apply.h"
 
-/* --- accounts ------------------------------------------------------------------------------------------------------ */
+/* --- accounts ------------------------------------------------------------------------------------------------ */
 
 static bool name_put(void *arg, uint64_t mailbox UNUSED, slice name)
 {
@@ -33,7 +33,7 @@ int image_account(struct journal_tx *tx, void *room UNUSED, uint64_t object, uin
     return 0;
 }
 
-/* --- mailboxes ----------------------------------------------------------------------------------------------------- */
+/* --- mailboxes ----------------------------------------------------------------------------------------------- */
 
 static void image_head(struct journal_tx *tx, uint64_t mailbox)
 {
@@ -128,7 +128,7 @@ int image_mailbox(struct journal_tx *tx, void *room, uint64_t object, uint32_t p
     return 0;
 }
 
-/* --- the ledger ---------------------------------------------------------------------------------------------------- */
+/* --- the ledger ---------------------------------------------------------------------------------------------- */
 
 int image_ledger(struct journal_tx *tx, void *room UNUSED, uint64_t object, uint32_t part, struct err *err UNUSED)
 {

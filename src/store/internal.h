@@ -239,8 +239,9 @@ struct store {
     struct journal *journal; /* after store_attach */
     struct store_views *views;
     struct store_cache *cache;
-    pthread_mutex_t lock; /* lock rank 40: limits */
+    pthread_mutex_t lock; /* lock rank 40: limits, is_reaping, reap_again */
     struct store_limits *limits;
+    bool is_reaping, reap_again;
     struct staged *staged; /* owner: committer */
     unsigned staged_count, staged_cap;
     bool is_shadow; /* made by the journal to compare a rebuild: tells nobody */

@@ -4,7 +4,7 @@
 
 #include "base/diag.h"
 
-/* --- configuration ------------------------------------------------------------------------------------------------- */
+/* --- configuration ------------------------------------------------------------------------------------------- */
 
 #define KEY_TYPE_U32 KEY_U32
 #define KEY_TYPE_U64 KEY_U64
@@ -98,7 +98,7 @@ int64_t store_resync_ms(struct store *s)
     return days * 24 * 60 * 60 * 1000;
 }
 
-/* --- counters ------------------------------------------------------------------------------------------------------ */
+/* --- counters ------------------------------------------------------------------------------------------------ */
 
 #define C(place, n, words) [place] = { .name = "store." n, .text = words, .kind = COUNTER_TOTAL }
 struct counter store_counters[STORE_COUNTERS] = {
@@ -118,7 +118,7 @@ struct counter store_counters[STORE_COUNTERS] = {
 };
 #undef C
 
-/* --- rows of types and tables -------------------------------------------------------------------------------------- */
+/* --- rows of types and tables -------------------------------------------------------------------------------- */
 
 static const struct journal_type types[] = {
     { ST_ACCOUNT_CREATE, 0, "account_create", apply_account, NULL, dump_name, image_account, keys_name },
@@ -152,7 +152,7 @@ static const struct journal_table tables[] = {
     { STORE_TABLE_DOOMED, "store.doomed", 0 },         { STORE_TABLE_LEDGER, "store.ledger", 0 },
 };
 
-/* --- the batch ----------------------------------------------------------------------------------------------------- */
+/* --- the batch ----------------------------------------------------------------------------------------------- */
 
 static void on_committed(void *room)
 {
@@ -170,7 +170,7 @@ static void on_aborted(void *room)
     s->staged_count = 0;
 }
 
-/* --- life ---------------------------------------------------------------------------------------------------------- */
+/* --- life ---------------------------------------------------------------------------------------------------- */
 
 static OWNED struct store *bare_new(void)
 {

@@ -29,7 +29,7 @@
 
 struct store;
 
-/* --- configuration: section "store"; besides these rows the list "create" ------------------------------------------ */
+/* --- configuration: section "store"; besides these rows the list "create" ------------------------------------ */
 
 #define STORE_KEYS(K)                                                                                                  \
     K(U64, default_quota_bytes, 0, 0, 1152921504606846976, BYTES, SESSION, "store.defaultmailboxquota",                \
@@ -226,5 +226,9 @@ enum store_result store_name_check(const struct store_conf *c, slice name, struc
 
 /* Counters for the ledger (S6): created and ended by cause, as they stand in the store's own records. */
 OWNED json_t *store_ledger(struct store *s, struct journal_view *v);
+
+/* Recount S1-S6, one line a fault. Returns their number. Reads the whole index in the given view: for tools, tests and
+ * `posthouse check` on a helper, never on a reactor. say may be NULL. */
+int store_check(struct store *s, struct journal_view *v, journal_say_fn *say, void *arg);
 
 #endif

@@ -1,0 +1,37 @@
+/* emit.h - what requests and deliveries emit, for the files of the store. On the committer, inside `run`.
+ *
+ * Nothing here checks what the caller must have checked before: once something was emitted, refusing costs the whole
+ * batch a second run.
+ */
+#ifndef STORE_EMIT_H
+#define STORE_EMIT_H
+
+#include "base/mem.h"
+#include "store/internal.h"
+
+enum ledger_cause { LEDGER_CREATED, LEDGER_DELIVERED, LEDGER_REFUSED, LEDGER_CAUSES }; /* order of the record */
+
+uint64_t account_limit_bytes(const struct store_conf *conf, const struct account_head *h); /* 0: none */
+/* STORE_OK, STORE_OVER_QUOTA, or STORE_NO_MAILBOX: no such account. */
+enum store_result quota_check(const struct store_conf *conf, struct journal_view *v, uint64_t account, uint64_t bytes);
+
+/* The bits of keywords in a mailbox, added to its list where `add`; *over says whether some did not fit (NULL: drop
+ * them silently). */
+uint64_t keywords_resolve(struct journal_tx *tx, const struct store_conf *conf, uint64_t mailbox, const slice *names,
+                          unsigned count, bool add, bool *over);
+/* How many of these names would be new. */
+unsigned keywords_missing(struct journal_view *v, uint64_t mailbox, const slice *names, unsigned count,
+                          unsigned *present);
+
+/* One row at the mailbox's uidnext. Returns the uid. */
+uint32_t message_emit(struct journal_tx *tx, uint64_t mailbox, struct store_row *row, uint32_t *uidvalidity);
+/* Rows (uids set, rising) as records of one page each. Returns the last sequence. */
+uint64_t messages_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
+uint64_t flags_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
+uint64_t expunge_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
+
+/* A new mailbox; the stamp raises the account's highest uidvalidity. Returns its id. */
+uint64_t mailbox_emit(struct journal_tx *tx, uint64_t account, slice name, uint8_t special, uint32_t uidvalidity);
+uint32_t uidvalidity_next(struct journal_tx *tx, uint64_t account); /* the next to give */
+
+#endif

@@ -117,7 +117,7 @@ struct emptying {
     struct vec adopts;    /* adopt_fact */
     struct vec spans;     /* of the other log segments, rising */
     struct vec forget;    /* end_fact: rows to delete afterwards */
-    uint64_t records;
+    unsigned damaged;     /* places; only met when there is no footer */
     bool has_damaged_body;
 };
 

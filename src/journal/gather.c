@@ -110,7 +110,6 @@ static int on_record(void *arg, const struct record *r, const struct record_head
 
     if (e->seg.void_from != 0 && r->seq >= e->seg.void_from)
         return 0;
-    e->records++;
     if (type_slot_find(e->j, r->type) == NULL)
         return err_set(err, ERR_PERM, "record %llu has the unknown type %04x: a newer Posthouse wrote it",
                        (unsigned long long)r->seq, r->type);
@@ -139,6 +138,14 @@ static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, u
                (unsigned long long)first_seq, (unsigned long long)last_seq);
 }
 
+static void on_own_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq,
+                          uint64_t last_seq)
+{
+    struct emptying *e = arg;
+
+    on_damage(&e->damaged, segment, from, to, first_seq, last_seq);
+}
+
 /* A log segment that is written no more and has no valid footer gets one, unless records in it are damaged. */
 static int log_seal(struct journal *j, const struct log_segment *s, struct err *err)
 {
@@ -156,8 +163,34 @@ static int log_seal(struct journal *j, const struct log_segment *s, struct err *
     return segment_seal(j->segments, s->info.header.number, cut, err);
 }
 
+/* Are there valid records behind the end of an earlier segment, which only a later segment voids? */
+static int void_check(struct journal *j, uint64_t number, struct err *err)
+{
+    struct buf mem = BUF_INIT;
+    struct segment_info info;
+    struct scan scan;
+    struct scan_item item;
+    uint64_t bad_bytes;
+    int rc = -1;
+
+    if (!segment_dir_find(j->segments, number, &info))
+        return 0;
+    if (segment_read_all(j->segments, number, &mem, &bad_bytes, err) < 0)
+        goto out;
+    scan_begin(&scan, buf_slice(&mem), info.header.salt);
+    scan.at = info.records_end;
+    if (scan_next(&scan, &item) != SCAN_END)
+        err_set(err, ERR_FULL, "segment %016llx could not be sealed yet, and what follows it voids its end",
+                (unsigned long long)number);
+    else
+        rc = 0;
+out:
+    buf_free(&mem);
+    return rc;
+}
+
 /* Void records of an earlier segment that failed must not come back when the one that voids them is gone: all earlier
- * ones have to be sealed, which cuts them. */
+ * ones have to be sealed, which cuts them. On a full disk there may be no room for that. */
 static int log_ready(struct journal *j, uint64_t number, struct err *err)
 {
     struct log_segment *list;
@@ -167,12 +200,18 @@ static int log_ready(struct journal *j, uint64_t number, struct err *err)
     if (log_segments(j, &list, &n, err) < 0)
         return -1;
     for (unsigned i = 0; i < n && rc == 0 && list[i].info.header.number <= number; i++) {
-        if (list[i].info.is_sealed)
-            continue;
-        if (i + 1 == n)
+        uint64_t earlier = list[i].info.header.number;
+        bool is_footless = list[i].info.is_footless;
+
+        if (!list[i].info.is_sealed && i + 1 == n) {
             rc = err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)number);
-        else
-            rc = log_seal(j, &list[i], err);
+        } else if (!list[i].info.is_sealed && (rc = log_seal(j, &list[i], err)) < 0 && err->kind == ERR_FULL) {
+            *err = ERR_INIT;
+            rc = 0;
+            is_footless = true;
+        }
+        if (rc == 0 && is_footless && earlier != number)
+            rc = void_check(j, earlier, err);
     }
     mem_free(list);
     return rc;
@@ -258,8 +297,11 @@ static int footer_ready(struct emptying *e, struct err *err)
 {
     struct footer footer;
     struct buf mem = BUF_INIT;
-    int rc = segment_read_footer(e->j->segments, e->number, &footer, &mem, err);
+    int rc;
 
+    if (e->seg.info.is_footless)
+        return 0; /* the records are read themselves */
+    rc = segment_read_footer(e->j->segments, e->number, &footer, &mem, err);
     buf_free(&mem);
     if (rc == 0 || err->kind != ERR_DAMAGE || e->seg.info.header.kind != SEGMENT_LOG)
         return rc;
@@ -270,7 +312,7 @@ static int footer_ready(struct emptying *e, struct err *err)
 
 int emptying_load(struct emptying *e, struct err *err)
 {
-    struct segment_visit v = { .record = on_record, .arg = e };
+    struct segment_visit v = { .record = on_record, .damage = on_own_damage, .arg = e };
     struct segment_info info;
 
     if (!segment_dir_find(e->j->segments, e->number, &info))
@@ -286,10 +328,14 @@ int emptying_load(struct emptying *e, struct err *err)
     } else if (!info.is_sealed) {
         return err_set(err, ERR_EXISTS, "segment %016llx is being written", (unsigned long long)e->number);
     }
+    segment_dir_find(e->j->segments, e->number, &e->seg.info);
     if (footer_ready(e, err) < 0 || emptying_spans(e, err) < 0)
         return -1;
     if (segment_visit(e->j, &e->seg, 0, &v, NULL, NULL, err) < 0)
         return -1;
+    if (e->damaged != 0)
+        return err_set(err, ERR_DAMAGE, "segment %016llx has %u damaged places", (unsigned long long)e->number,
+                       e->damaged);
     parts_unique(&e->parts);
     return body_adopted(e, err);
 }

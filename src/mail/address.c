@@ -314,8 +314,8 @@ static void bare_read(struct list_parser *p)
         if (p->phrase.ptr[i] != ' ')
             buf_put_byte(&local, p->phrase.ptr[i]);
     p->in = slice_from(p->in, 1);
-    domain_read(p, &domain);
     buf_reset(&p->comment);
+    domain_read(p, &domain);
     cfws_skip(p);
     entry_add(p, buf_slice(&p->comment), SLICE_NONE, buf_slice(&local), buf_slice(&domain), 0);
     buf_reset(&p->phrase);

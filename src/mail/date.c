@@ -3,8 +3,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-static const char *const months[] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                      "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+static const char *const months[] = {
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"
+};
 static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 
 struct zone {
@@ -12,9 +13,9 @@ struct zone {
     int minutes;
 };
 /* obs-zone        RFC 5322 4.3; military letters carry no information and count as -0000 */
-static const struct zone zones[] = { { "UT", 0 },     { "GMT", 0 },    { "Z", 0 },      { "EST", -300 }, { "EDT", -240 },
-                                     { "CST", -360 }, { "CDT", -300 }, { "MST", -420 }, { "MDT", -360 }, { "PST", -480 },
-                                     { "PDT", -420 } };
+static const struct zone zones[] = { { "UT", 0 },     { "GMT", 0 },    { "Z", 0 },      { "EST", -300 },
+                                     { "EDT", -240 }, { "CST", -360 }, { "CDT", -300 }, { "MST", -420 },
+                                     { "MDT", -360 }, { "PST", -480 }, { "PDT", -420 } };
 
 /* Days since 1970-01-01 of the proleptic Gregorian calendar. */
 static int64_t days_from_civil(int64_t y, unsigned m, unsigned d)
@@ -253,8 +254,9 @@ void date_print(int64_t ms, int zone_min, struct buf *out)
     int64_t year, day = local_split(ms, zone_min, &c, &year);
     int z = abs(zone_min);
 
-    buf_printf(out, "%s, %u %s %04lld %02u:%02u:%02u %c%02d%02d", days[((day % 7) + 11) % 7], c.day, months[c.month - 1],
-               (long long)year, c.hour, c.minute, c.second, zone_min < 0 ? '-' : '+', z / 60, z % 60);
+    buf_printf(out, "%s, %u %s %04lld %02u:%02u:%02u %c%02d%02d", days[((day % 7) + 11) % 7], c.day,
+               months[c.month - 1], (long long)year, c.hour, c.minute, c.second, zone_min < 0 ? '-' : '+', z / 60,
+               z % 60);
 }
 
 void date_print_imap(int64_t ms, int zone_min, struct buf *out)

@@ -1,6 +1,7 @@
 /* mime.c - one pass over the lines of a message with a stack of open multiparts.
  *
- * A line that begins with "--" is held against the boundaries of all open multiparts, innermost first; the one it matches ends
+ * A line that begins with "--" is held against the boundaries of all open multiparts, innermost first; the one it
+ * matches ends
  * everything inside. So every line is looked at once, whatever the nesting. */
 #include "mail/mime.h"
 
@@ -13,8 +14,8 @@
 
 struct open_part {
     struct mime_part *part;
-    slice boundary;     /* empty: a message/rfc822, or a leaf */
-    bool is_closed;     /* its last delimiter was seen: an epilogue follows */
+    slice boundary; /* empty: a message/rfc822, or a leaf */
+    bool is_closed; /* its last delimiter was seen: an epilogue follows */
     uint64_t body_line; /* number of the first line of its body */
 };
 
@@ -28,7 +29,8 @@ struct parser {
     uint64_t line_end_bytes; /* of the line before `at` */
 };
 
-/* --- Content-Type and its like ----------------------------------------------------------------------------------- */
+/* --- Content-Type and its like -----------------------------------------------------------------------------------
+ * */
 
 static bool is_token(unsigned char c) /* RFC 2045 5.1 */
 {
@@ -184,7 +186,8 @@ static void header_read(struct parser *ps, struct mime_part *p, slice block)
     }
 }
 
-/* --- entities ---------------------------------------------------------------------------------------------------- */
+/* --- entities ----------------------------------------------------------------------------------------------------
+ * */
 
 static bool is_identity(slice encoding)
 {
@@ -324,7 +327,9 @@ static bool delimiter(struct parser *ps, slice line)
         ps->line_end_bytes = 0;
         if (is_last) {
             o->is_closed = true;
-            ps->line_end_bytes = line.ptr[line.len - 1] != '\n' ? 0 : line.len > 1 && line.ptr[line.len - 2] == '\r' ? 2 : 1;
+            ps->line_end_bytes = line.ptr[line.len - 1] != '\n'                   ? 0
+                                 : line.len > 1 && line.ptr[line.len - 2] == '\r' ? 2
+                                                                                  : 1;
         } else if (ps->parts < MIME_PARTS_MAX) {
             entity_begin(ps);
         }
@@ -353,7 +358,8 @@ struct mime_part *mime_parse(slice message, struct arena *mem)
     return ps.top;
 }
 
-/* --- finding ----------------------------------------------------------------------------------------------------- */
+/* --- finding -----------------------------------------------------------------------------------------------------
+ * */
 
 struct mime_part *mime_find(struct mime_part *top, const uint32_t *path, unsigned depth)
 {
@@ -382,7 +388,8 @@ struct mime_part *mime_find(struct mime_part *top, const uint32_t *path, unsigne
     return p;
 }
 
-/* --- decoding ---------------------------------------------------------------------------------------------------- */
+/* --- decoding ----------------------------------------------------------------------------------------------------
+ * */
 
 static int hex_digit(unsigned char c)
 {

@@ -315,25 +315,70 @@ static bool has_room(struct journal *j)
     return segment_dir_has_spare(j->segments) && segment_dir_reserve_count(j->segments) >= j->conf.reserve_segments;
 }
 
-/* One at a time, until there is room again: the copies of a group would need room first. */
+static int group_empty(struct journal *j, const uint64_t *numbers, unsigned n, unsigned *emptied, struct err *err)
+{
+    int rc;
+
+    pthread_mutex_lock(&j->care); /* for one group, so that others who wait get their turn */
+    rc = empty_group(j, numbers, n, 0, emptied, err);
+    pthread_mutex_unlock(&j->care);
+    return rc;
+}
+
+/* Nobody makes spare or reserve anew while we need their room. False: somebody does just now. */
+static bool prepare_stop(struct journal *j, bool stop)
+{
+    bool ok;
+
+    pthread_mutex_lock(&j->lock);
+    ok = !stop || !j->is_preparing;
+    if (ok)
+        j->is_preparing = stop;
+    pthread_mutex_unlock(&j->lock);
+    return ok;
+}
+
+/* The copies of live bodies need room before the segment can go: the reserve lends it. */
+static int empty_with_reserve(struct journal *j, uint64_t number, unsigned *emptied, struct err *err)
+{
+    int rc = group_empty(j, &number, 1, emptied, err);
+    struct err why = ERR_INIT;
+
+    if (rc == 0 || err->kind != ERR_FULL || !prepare_stop(j, true))
+        return rc;
+    if (segment_dir_lend(j->segments, &why) == 0) {
+        *err = ERR_INIT;
+        rc = group_empty(j, &number, 1, emptied, err);
+    }
+    prepare_stop(j, false);
+    return rc;
+}
+
+/* One segment, and what is free then becomes reserve and spare again; the committer sees it with its next operation. */
+static unsigned empty_one(struct journal *j, uint64_t number, struct err *err)
+{
+    struct err why = ERR_INIT;
+    unsigned emptied;
+
+    if (empty_with_reserve(j, number, &emptied, &why) < 0) {
+        diag_warn("journal", "segment %016llx was not emptied: %s", (unsigned long long)number, why.text);
+        *err = why;
+    }
+    why = ERR_INIT;
+    if (segment_dir_prepare(j->segments, &why) < 0 && why.kind != ERR_FULL)
+        diag_warn("journal", "no spare: %s", why.text);
+    return emptied;
+}
+
+/* One at a time, until there is room again: the copies of a group would need more room first. */
 static int reclaim_full(struct journal *j, const struct candidate *list, unsigned n, struct err *err)
 {
     int done = 0;
 
     for (unsigned i = 0; i < n && !has_room(j); i++) {
-        struct err why = ERR_INIT;
-        unsigned emptied;
-
         diag_warn("journal", "the disk is full: segment %016llx is emptied before its time",
                   (unsigned long long)list[i].number);
-        if (empty_group(j, &list[i].number, 1, 0, &emptied, &why) < 0) {
-            *err = why;
-            diag_warn("journal", "segment %016llx was not emptied: %s", (unsigned long long)list[i].number, why.text);
-        }
-        done += (int)emptied;
-        /* What is free now becomes spare and reserve; the committer sees it with its next operation. */
-        if (emptied != 0 && segment_dir_prepare(j->segments, &why) < 0 && why.kind != ERR_FULL)
-            diag_warn("journal", "no spare: %s", why.text);
+        done += (int)empty_one(j, list[i].number, err);
     }
     return done;
 }
@@ -351,12 +396,18 @@ static int reclaim_old(struct journal *j, const struct candidate *list, unsigned
             live += list[i].live;
             numbers[k++] = list[i++].number;
         } while (i < n && k < GROUP_MAX && live + list[i].live <= j->conf.segment_bytes);
-        if (empty_group(j, numbers, k, 0, &emptied, &why) < 0) {
-            *err = why;
+        if (group_empty(j, numbers, k, &emptied, &why) < 0 && why.kind == ERR_FULL) {
+            /* No room for the copies of all of them. */
+            why = ERR_INIT;
+            for (unsigned one = 0; one < k && why.kind != ERR_FULL; one++)
+                emptied += empty_one(j, numbers[one], &why);
+        } else if (why.kind != ERR_NONE) {
             diag_warn("journal", "emptying segments: %s", why.text);
-            if (why.kind == ERR_TEMP || why.kind == ERR_FULL)
-                i = n;
         }
+        if (why.kind != ERR_NONE)
+            *err = why;
+        if (why.kind == ERR_TEMP || why.kind == ERR_FULL)
+            i = n;
         done += (int)emptied;
     }
     return done;
@@ -367,14 +418,13 @@ int journal_reclaim(struct journal *j, struct err *err)
     struct candidate *list = NULL;
     struct err why = ERR_INIT;
     unsigned n = 0;
-    bool is_full;
-    int done = -1;
+    bool is_full = journal_state(j, NULL) == JOURNAL_FULL;
+    int done;
 
-    pthread_mutex_lock(&j->care);
-    is_full = journal_state(j, NULL) == JOURNAL_FULL;
     if (candidates(j, is_full, &list, &n, err) < 0)
-        goto out;
+        return -1;
     done = is_full ? reclaim_full(j, list, n, &why) : reclaim_old(j, list, n, &why);
+    mem_free(list);
     if (done == 0 && why.kind != ERR_NONE) {
         *err = why;
         done = -1;
@@ -382,8 +432,5 @@ int journal_reclaim(struct journal *j, struct err *err)
     why = ERR_INIT;
     if (history_trim(j, &why) < 0)
         diag_warn("journal", "trimming the history: %s", why.text);
-out:
-    pthread_mutex_unlock(&j->care);
-    mem_free(list);
     return done;
 }

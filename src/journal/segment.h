@@ -74,6 +74,9 @@ int segment_dir_prepare(struct segment_dir *d, struct err *err);
 /* Can a log segment be had at once? */
 bool segment_dir_has_spare(struct segment_dir *d);
 unsigned segment_dir_reserve_count(struct segment_dir *d);
+/* Give the room of one file of the reserve back to the file system, for a compaction segment that must be written
+ * before a segment can go. ERR_FULL: there is none. */
+int segment_dir_lend(struct segment_dir *d, struct err *err);
 
 /* --- writing a log segment ---------------------------------------------------------------------------------------- */
 
@@ -102,8 +105,8 @@ void segment_writer_close(struct segment_writer *w); /* the segment stays open (
  * Reads the records from the file; what is damaged stays as it is and is left out of the footer. Blocks; called on a
  * helper or at open. Octets behind records_end (a torn tail) are overwritten or cut. A crash leaves the segment as it
  * was: not sealed. Nothing is done if it is sealed and not damaged. ERR_DAMAGE: header unreadable, or it cannot be.
- * ERR_FULL: there is no room for the footer. Until the end of the process the segment then counts as sealed all the same
- * (so it can be emptied, which makes room), but its footer cannot be read. */
+ * ERR_FULL: there is no room for the footer. Until the end of the process the segment then counts as sealed all the
+ * same (so it can be emptied, which makes room), but its footer cannot be read. */
 int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, struct err *err);
 
 /* --- writing body and compaction segments ------------------------------------------------------------------------- */

@@ -121,6 +121,28 @@ unsigned segment_dir_reserve_count(struct segment_dir *d)
     return count;
 }
 
+int segment_dir_lend(struct segment_dir *d, struct err *err)
+{
+    struct segment_slot *slot = NULL;
+    struct segment_path path;
+    int rc;
+
+    pthread_mutex_lock(&d->lock);
+    for (unsigned i = SEGMENT_RESERVE_MAX; i-- > 0 && slot == NULL;)
+        slot = d->reserve[i].state == SLOT_READY ? &d->reserve[i] : NULL;
+    if (slot != NULL)
+        slot->state = SLOT_BUSY;
+    pthread_mutex_unlock(&d->lock);
+    if (slot == NULL)
+        return err_set(err, ERR_FULL, "nothing is left of the reserve");
+    segment_slot_path(&path, d, slot, false);
+    rc = file_unlink(path.text, err);
+    if (rc == 0)
+        rc = segment_root_sync(d, 0, err);
+    slot_settle(d, slot, (struct segment_slot){ .state = SLOT_EMPTY });
+    return rc;
+}
+
 /* --- taking ------------------------------------------------------------------------------------------------------- */
 
 struct segment_slot *segment_slot_take(struct segment_dir *d, bool use_reserve)

@@ -519,6 +519,29 @@ static void reclaim__on_a_full_disk_does_not_wait_for_keep_days(void **state)
     care_end(&c);
 }
 
+static void lend__gives_room_of_the_reserve_and_prepare_takes_it_back(void **state)
+{
+    struct err err = ERR_INIT;
+    struct care c;
+    uint64_t bytes;
+
+    (void)state;
+    care_begin(&c, 16);
+    helpers_wait(c.k.j);
+    assert_int_equal(segment_dir_reserve_count(c.k.j->segments), 2);
+    bytes = segment_dir_bytes(c.k.j->segments);
+    assert_int_equal(segment_dir_lend(c.k.j->segments, &err), 0);
+    assert_int_equal(segment_dir_reserve_count(c.k.j->segments), 1);
+    assert_int_equal(segment_dir_bytes(c.k.j->segments), bytes - 65536);
+    assert_int_equal(segment_dir_lend(c.k.j->segments, &err), 0);
+    assert_int_equal(segment_dir_lend(c.k.j->segments, &err), -1);
+    assert_int_equal(err.kind, ERR_FULL);
+    assert_int_equal(segment_dir_prepare(c.k.j->segments, &err), 0);
+    assert_int_equal(segment_dir_reserve_count(c.k.j->segments), 2);
+    assert_int_equal(segment_dir_bytes(c.k.j->segments), bytes);
+    care_end(&c);
+}
+
 /* --- images of what changed much ---------------------------------------------------------------------------------- */
 
 static uint64_t image_seq(struct care *c, uint32_t key)
@@ -607,6 +630,7 @@ int main(void)
         cmocka_unit_test(reclaim__keeps_what_is_young_or_alive),
         cmocka_unit_test(reclaim__comes_to_rest),
         cmocka_unit_test(reclaim__on_a_full_disk_does_not_wait_for_keep_days),
+        cmocka_unit_test(lend__gives_room_of_the_reserve_and_prepare_takes_it_back),
         cmocka_unit_test(sealed__images_a_part_that_changed_much),
         cmocka_unit_test(sealed__counts_from_the_last_image_on),
     };

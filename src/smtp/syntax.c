@@ -1,5 +1,7 @@
 #include "smtp/syntax.h"
 
+#include <arpa/inet.h>
+
 #include "base/utf8.h"
 
 static int bad(struct err *err, const char *why)
@@ -49,11 +51,33 @@ static bool is_host_name(slice s)
     return before != '-';
 }
 
+/* address-literal = "[" ( IPv4-address-literal / IPv6-address-literal ) "]"        RFC 5321 4.1.3
+ * General-address-literal is none: no tag but IPv6 was ever registered. */
+static bool is_literal(slice s)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char address[sizeof(struct in6_addr)];
+    int family = AF_INET;
+
+    if (s.len < 2 || s.ptr[0] != '[' || s.ptr[s.len - 1] != ']')
+        return false;
+    s = slice_sub(s, 1, s.len - 2);
+    if (slice_starts_nocase(s, SLICE("IPv6:"))) {
+        family = AF_INET6;
+        s = slice_from(s, 5);
+    }
+    if (s.len == 0 || s.len >= sizeof text || memchr(s.ptr, '\0', s.len) != NULL)
+        return false;
+    memcpy(text, s.ptr, s.len);
+    text[s.len] = '\0';
+    return inet_pton(family, text, address) == 1;
+}
+
 int smtp_helo_parse(slice text, slice *out, struct err *err)
 {
     if (text.len == 0)
         return bad(err, "A host name or an address literal is missing");
-    if (!is_host_name(text) && !(text.ptr[0] == '[' && address_domain_valid(text, false)))
+    if (!is_host_name(text) && !is_literal(text))
         return bad(err, "Not a host name or an address literal");
     *out = text;
     return 0;
@@ -132,7 +156,7 @@ static int domain_parse(slice *in, slice *out, struct err *err)
     *out = slice_sub(*in, 0, n);
     if (out->len > ADDRESS_DOMAIN_MAX_OCTETS)
         return bad(err, "Domain longer than 255 octets");
-    if (out->len == 0 || !address_domain_valid(*out, true))
+    if (out->len == 0 || !(out->ptr[0] == '[' ? is_literal(*out) : address_domain_valid(*out, true)))
         return bad(err, "Domain missing or malformed");
     *in = slice_from(*in, n);
     return 0;

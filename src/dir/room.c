@@ -20,8 +20,8 @@ static const struct key_row rows[] = {
       .max = 1,
       .unit = UNIT_NONE,
       .reload = RELOAD_SESSION,
-      .text = "The character that separates a user's name from a detail of their own: mail to user+detail reaches user. "
-              "Empty: there are no details." },
+      .text = "The character that separates a user's name from a detail of their own: mail to user+detail reaches user."
+              " Empty: there are no details." },
 };
 const struct key_table dir_keys = {
     .section = "dir",

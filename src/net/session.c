@@ -1,0 +1,387 @@
+/* The driver of all protocol sessions: phases, steps, timeouts, ends. */
+#include "net/session.h"
+
+#include <sys/socket.h>
+
+#include "base/diag.h"
+#include "base/mem.h"
+#include "net/internal.h"
+#include "net/proxy.h"
+
+#define STEPS_PER_TURN 64 /* then other sessions go first */
+#define ARENA_FIRST_BYTES 512
+#define LINGER_READ_BYTES (256u * 1024) /* unread input thrown away at the end, so that the farewell is not lost */
+
+static void on_io(struct io *io, unsigned events);
+static void on_timer(struct timer *t);
+
+void session_init(struct session *s, struct worker *w, int fd)
+{
+    s->worker = w;
+    arena_init(&s->mem, ARENA_FIRST_BYTES);
+    arena_init(&s->cmd_mem, ARENA_FIRST_BYTES);
+    list_init(&s->link);
+    list_init(&s->ready_link);
+    later_init(&s->later);
+    timer_init(&s->timer, w->reactor, on_timer);
+    s->stream = mem_alloc(sizeof *s->stream);
+    stream_init(s->stream, s, fd, on_io);
+}
+
+/* --- ends --------------------------------------------------------------------------------------------------------- */
+
+static void session_free(struct session *s)
+{
+    arena_free(&s->mem);
+    arena_free(&s->cmd_mem);
+    mem_free(s->stream);
+    mem_free(s);
+}
+
+/* A wake, or the end: both wait for the end of the turn, so that nothing of the session runs while its memory goes. */
+static void on_later(struct later *l)
+{
+    struct session *s = CONTAINER_OF(l, struct session, later);
+
+    if (s->phase == PHASE_DEAD)
+        session_free(s);
+    else if (s->is_woken)
+        session_run(s);
+}
+
+void session_break(struct session *s)
+{
+    if (s->phase == PHASE_DEAD)
+        return;
+    s->phase = PHASE_DEAD;
+    timer_stop(&s->timer);
+    if (s->is_opened && s->protocol->closed != NULL)
+        s->protocol->closed(s);
+    stream_free(s->stream);
+    worker_session_gone(s->worker, s);
+    reactor_later(s->worker->reactor, &s->later, on_later);
+}
+
+/* All is sent. What the peer still sends is read and dropped: closing a socket with unread input resets the connection,
+ * and the peer's system may then throw away the farewell unread. */
+static void session_finish(struct session *s)
+{
+    struct stream *st = s->stream;
+    unsigned char *scratch = worker_scratch(s->worker);
+
+    if (st->tls != NULL) {
+        tls_stream_close_notify(st->tls);
+        stream_flush(st);
+    }
+    shutdown(st->io.fd, SHUT_WR);
+    for (size_t total = 0; total < LINGER_READ_BYTES;) {
+        const ssize_t n = recv(st->io.fd, scratch, WORKER_SCRATCH_BYTES, MSG_DONTWAIT);
+        if (n <= 0)
+            break;
+        total += (size_t)n;
+    }
+    session_break(s);
+}
+
+void session_farewell(struct session *s, void (*put)(struct session *s))
+{
+    if (s->phase == PHASE_DEAD || s->phase == PHASE_CLOSING)
+        return;
+    if (put != NULL && s->is_opened && s->phase == PHASE_RUN)
+        put(s);
+    s->phase = PHASE_CLOSING;
+    session_timeout(s, worker_net_conf(s->worker)->close_timeout_s * 1000);
+    switch (stream_flush(s->stream)) {
+    case FLUSH_DONE:
+        session_finish(s);
+        break;
+    case FLUSH_BLOCKED:
+        session_io_update(s);
+        break;
+    case FLUSH_BROKEN:
+        session_break(s);
+        break;
+    }
+}
+
+void session_stop(struct session *s)
+{
+    if (s->phase == PHASE_RUN && (s->step_state != STEP_WANT_READ || s->is_busy))
+        return; /* session_run comes back to it */
+    session_farewell(s, s->protocol->stopping);
+}
+
+/* --- the driver --------------------------------------------------------------------------------------------------- */
+
+enum drive { DRIVE_AGAIN, DRIVE_REST, DRIVE_CLOSE };
+
+static enum drive after_read(const struct session *s, size_t in_at)
+{
+    const struct stream *st = s->stream;
+
+    if (s->is_woken)
+        return DRIVE_AGAIN;
+    if (stream_eof(st))
+        return DRIVE_CLOSE;
+    /* It took a part, not all, and did not ask for more than there is: input is left that would otherwise wait. */
+    if (!st->is_starved && st->in_at != in_at && stream_has_input(st))
+        return DRIVE_AGAIN;
+    return DRIVE_REST;
+}
+
+/* One step, and what its answer means for this turn. */
+static enum drive drive(struct session *s)
+{
+    struct stream *st = s->stream;
+    const size_t in_at = st->in_at;
+
+    st->is_starved = false;
+    s->is_woken = false;
+    const enum step step = s->protocol->step(s);
+    s->step_state = (uint8_t)step;
+    if (s->phase != PHASE_RUN) /* STARTTLS */
+        return DRIVE_REST;
+    switch (step) {
+    case STEP_AGAIN:
+        return DRIVE_AGAIN;
+    case STEP_WANT_READ:
+        return after_read(s, in_at);
+    case STEP_WANT_WRITE:
+        stream_flush(st);
+        return stream_out_pending(st) <= STREAM_OUT_LOW ? DRIVE_AGAIN : DRIVE_REST;
+    case STEP_WAIT:
+        return s->is_woken ? DRIVE_AGAIN : DRIVE_REST;
+    case STEP_CLOSE:
+        return DRIVE_CLOSE;
+    }
+    panic("session %llu: step returned %d", (unsigned long long)s->id, (int)step);
+}
+
+/* Nothing more is to be done in this turn: write, give buffers back, wait. */
+static void session_rest(struct session *s)
+{
+    struct stream *st = s->stream;
+
+    if (stream_flush(st) == FLUSH_BROKEN) {
+        session_break(s);
+        return;
+    }
+    if (s->phase == PHASE_RETLS && stream_out_pending(st) == 0) {
+        session_tls_begin(s);
+        return;
+    }
+    if (s->phase == PHASE_RUN && s->is_draining && s->step_state == STEP_WANT_READ && !s->is_busy) {
+        session_farewell(s, s->protocol->stopping);
+        return;
+    }
+    if (s->step_state != STEP_WAIT)
+        stream_settle(st);
+    session_io_update(s);
+}
+
+void session_run(struct session *s)
+{
+    struct stream *st = s->stream;
+
+    if (s->phase != PHASE_RUN)
+        return;
+    for (unsigned n = 0; n < STEPS_PER_TURN; n++) {
+        if (stream_out_is_high(st)) {
+            stream_flush(st);
+            if (stream_out_is_high(st) && !st->is_broken) { /* comes back when it has drained */
+                session_io_update(s);
+                return;
+            }
+        }
+        const enum drive d = st->is_broken ? DRIVE_CLOSE : drive(s);
+        if (d == DRIVE_CLOSE) {
+            session_farewell(s, NULL);
+            return;
+        }
+        if (d == DRIVE_REST) {
+            session_rest(s);
+            return;
+        }
+    }
+    worker_ready(s->worker, s);
+}
+
+/* --- events ------------------------------------------------------------------------------------------------------- */
+
+void session_io_update(struct session *s)
+{
+    struct stream *st = s->stream;
+    const bool is_high = stream_out_is_high(st);
+    unsigned want = stream_out_pending(st) > 0 ? IO_WRITE : 0;
+
+    if (s->phase == PHASE_PROXY || (s->phase == PHASE_RUN && s->step_state == STEP_WANT_READ && !is_high &&
+                                    st->in.len - st->in_at < STREAM_IN_MAX))
+        want |= IO_READ;
+    io_want(&st->io, want);
+}
+
+/* Output could be written. True: the session may be stepped again. */
+static bool session_wrote(struct session *s)
+{
+    struct stream *st = s->stream;
+    const uint64_t before = st->out_bytes;
+    const enum flush f = stream_flush(st);
+
+    if (f == FLUSH_BROKEN) {
+        session_break(s);
+        return false;
+    }
+    if (st->out_bytes != before)
+        timer_start(&s->timer, s->timeout_ms); /* a slow peer, but one that reads */
+    if (s->phase == PHASE_CLOSING) {
+        if (f == FLUSH_DONE)
+            session_finish(s);
+        return false;
+    }
+    return s->phase == PHASE_RUN && stream_out_pending(st) <= STREAM_OUT_LOW;
+}
+
+static void on_proxy_input(struct session *s)
+{
+    struct stream *st = s->stream;
+    struct net_addr peer, local;
+    size_t used;
+
+    if (!stream_fill(st))
+        return;
+    const enum proxy_result r = proxy_parse(stream_peek(st), &peer, &local, &used);
+    if (r == PROXY_MORE && !st->is_eof)
+        return;
+    if (r != PROXY_OK) {
+        struct buf who = BUF_INIT;
+        net_addr_print(&s->peer, &who);
+        diag_warn("net", "%s: no valid PROXY header from this trusted proxy", buf_str(&who));
+        buf_free(&who);
+        counter_add(&net_counters[NC_PROXY_BAD], 1);
+        session_break(s);
+        return;
+    }
+    stream_take(st, used);
+    st->in_bytes = 0;
+    if (peer.len > 0) {
+        s->peer = peer;
+        s->local = local;
+    }
+    session_open(s);
+}
+
+static void on_io(struct io *io, unsigned events)
+{
+    struct stream *st = CONTAINER_OF(io, struct stream, io);
+    struct session *s = st->session;
+    bool may_run = false;
+
+    if (s->phase == PHASE_TLS || (s->phase == PHASE_RETLS && st->out.len == st->out_at && st->files == NULL)) {
+        session_tls_io(s);
+        return;
+    }
+    if (s->phase == PHASE_PROXY) {
+        on_proxy_input(s);
+        return;
+    }
+    if ((events & IO_WRITE) != 0)
+        may_run = session_wrote(s) && s->step_state != STEP_WANT_READ && s->step_state != STEP_WAIT;
+    if (s->phase == PHASE_RETLS && stream_out_pending(st) == 0) {
+        session_tls_begin(s);
+        return;
+    }
+    if (s->phase != PHASE_RUN)
+        return;
+    if ((events & IO_READ) != 0 && stream_fill(st))
+        may_run = true;
+    if (st->is_broken)
+        session_break(s);
+    else if (may_run || s->is_woken)
+        session_run(s);
+    else
+        session_rest(s);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+
+    counter_add(&net_counters[NC_TIMEOUTS], 1);
+    if (s->phase == PHASE_RUN)
+        session_farewell(s, s->protocol->timed_out);
+    else
+        session_break(s);
+}
+
+void session_timeout(struct session *s, uint32_t ms)
+{
+    ASSERT(ms > 0); /* every session has a timeout */
+    s->timeout_ms = ms;
+    timer_start(&s->timer, ms);
+}
+
+void session_wake(struct session *s)
+{
+    s->is_woken = true;
+    reactor_later(s->worker->reactor, &s->later, on_later);
+}
+
+struct session *session_find(struct worker *w, uint64_t id)
+{
+    return idmap_get(&w->sessions, id);
+}
+
+const void *session_conf(struct session *s, enum conf_section section)
+{
+    return s->worker->conf != NULL ? conf_section(s->worker->conf, section) : NULL;
+}
+
+struct conf_set *session_conf_ref(struct session *s)
+{
+    if (s->worker->conf == NULL)
+        return NULL;
+    return CONTAINER_OF(snap_ref(&s->worker->conf->snap), struct conf_set, snap);
+}
+
+/* --- beginnings --------------------------------------------------------------------------------------------------- */
+
+void session_begin_run(struct session *s)
+{
+    s->phase = PHASE_RUN;
+    s->step_state = STEP_AGAIN;
+    if (!s->is_opened) {
+        s->is_opened = true;
+        if (s->protocol->opened != NULL)
+            s->protocol->opened(s);
+    }
+    session_run(s);
+}
+
+static void refuse(struct session *s)
+{
+    counter_add(&net_counters[NC_BUSY_HOST], 1);
+    s->is_refused = true;
+    if (s->protocol->busy_text != NULL && s->listener->tls != LISTENER_TLS_IMPLICIT)
+        stream_printf(s->stream, "%s\r\n", s->protocol->busy_text);
+    session_farewell(s, NULL);
+}
+
+void session_open(struct session *s)
+{
+    struct worker_private *wp = worker_private(s->worker);
+    const struct net_conf *conf = worker_net_conf(s->worker);
+
+    if (wp->limits != NULL) {
+        s->is_host_counted = net_limits_host_enter(wp->limits, &s->peer, conf->connections_per_host);
+        if (!s->is_host_counted) {
+            refuse(s);
+            return;
+        }
+    }
+    if (s->listener->tls == LISTENER_TLS_IMPLICIT) {
+        s->phase = PHASE_TLS;
+        session_tls_begin(s);
+        return;
+    }
+    session_begin_run(s);
+}

@@ -90,8 +90,8 @@ static enum auth_result sasl_result(struct auth_exchange *x, int code)
     switch (code) {
     case SASL_OK:
         return welcome(x);
-    case SASL_NOMECH:
-        return AUTH_BAD_MECHANISM;
+    case SASL_NOMECH: /* also when no method of the library's takes a password that our call-back refused */
+        return x->authc.is_asked ? AUTH_FAILED : AUTH_BAD_MECHANISM;
     case SASL_NOMEM:
         return AUTH_TEMP;
     case SASL_BADPROT:

@@ -182,7 +182,8 @@ static void town_make(struct dir_site *s)
     dir_site_do(s, DIR_USER_ADD, "boss", "{\"admin\": true}", NULL);
     dir_site_do(s, DIR_USER_ADD, "chief@b\xc3\xbc" "cher.example", "{\"admin\": true}", NULL);
     dir_site_do(s, DIR_USER_ADD, "gone", "{\"status\": \"inactive\"}", NULL);
-    dir_site_do(s, DIR_ALIAS_SET, "team", "{\"targets\": [\"User@One.example\", \"x@b\xc3\xbc" "cher.example\"]}", NULL);
+    dir_site_do(s, DIR_ALIAS_SET, "team",
+                "{\"targets\": [\"User@One.example\", \"x@b\xc3\xbc" "cher.example\"]}", NULL);
     dir_site_do(s, DIR_ALIAS_SET, "user+fixed", "{\"targets\": [\"boss@one.example\"]}", NULL);
     dir_site_do(s, DIR_ALIAS_SET, "abuse@one.example", "{\"targets\": [\"user@one.example\"]}", NULL);
 }
@@ -468,10 +469,12 @@ static void step(struct dir_site *s, struct model *m, struct rng *rng)
     unsigned d = (unsigned)rng_below(rng, DOMAINS), n = (unsigned)rng_below(rng, NAMES);
     unsigned quota = (unsigned)rng_below(rng, 1000);
     char name[64], fields[100];
+    bool has_fields;
     enum err_kind want, got;
 
     if ((kind == DIR_DOMAIN_DEL || kind == DIR_USER_DEL || kind == DIR_ALIAS_DEL) && rng_below(rng, 3) != 0)
-        kind = DIR_USER_ADD;
+        kind = DIR_USER_SET;
+    has_fields = kind == DIR_USER_ADD || kind == DIR_USER_SET || kind == DIR_ALIAS_SET;
     snprintf(name, sizeof(name), "d%u.example", d);
     if (kind != DIR_DOMAIN_ADD && kind != DIR_DOMAIN_DEL)
         snprintf(name, sizeof(name), "n%u@d%u.example", n, d);
@@ -480,8 +483,7 @@ static void step(struct dir_site *s, struct model *m, struct rng *rng)
     else
         snprintf(fields, sizeof(fields), "{\"quota\": %u}", quota);
     want = model_do(m, kind, d, n, quota);
-    got = dir_site_do(s, kind, name, kind == DIR_USER_ADD || kind == DIR_USER_SET || kind == DIR_ALIAS_SET ? fields : NULL,
-                      NULL);
+    got = dir_site_do(s, kind, name, has_fields ? fields : NULL, NULL);
     if (want != got)
         fail_msg("kind %d %s: %s instead of %s", (int)kind, name, err_kind_name(got), err_kind_name(want));
 }
@@ -517,7 +519,8 @@ static void empty_all(struct dir_site *s)
     assert_int_equal(journal_roll(s->journal, &err), 0);
     for (uint64_t number = 1; number < 200; number++) {
         err = ERR_INIT;
-        if (journal_empty_segment(s->journal, number, 0, &err) < 0 && err.kind != ERR_NOTFOUND && err.kind != ERR_EXISTS)
+        if (journal_empty_segment(s->journal, number, 0, &err) < 0 && err.kind != ERR_NOTFOUND &&
+            err.kind != ERR_EXISTS)
             fail_msg("emptying segment %llu: %s", (unsigned long long)number, err.text);
     }
 }

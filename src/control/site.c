@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "intake/intake.h"
 
 #define HELPERS 2
 #define HELPER_QUEUE 1024
@@ -29,18 +30,20 @@ int site_exists(const char *dir, struct err *err)
 /* The rooms with durable state, in the order of their floors. */
 static unsigned site_rooms(struct site *s, const struct journal_room **rooms)
 {
-    (void)s;
-    (void)rooms;
-    return 0;
+    unsigned n = 0;
+
+    rooms[n++] = store_room(s->store);
+    rooms[n++] = dir_room(s->dir);
+    rooms[n++] = &intake_journal_room;
+    return n;
 }
 
 int site_open(struct site *s, const struct site_setup *setup, struct err *err)
 {
     const struct journal_room *rooms[ROOMS_MAX] = { NULL };
-    struct journal_conf conf;
     struct journal_setup js = {
         .dir = setup->dir,
-        .conf = setup->journal_conf,
+        .conf = conf_section(setup->conf, CONF_JOURNAL),
         .clock = &s->clock,
         .rooms = rooms,
         .create = setup->create,
@@ -53,24 +56,31 @@ int site_open(struct site *s, const struct site_setup *setup, struct err *err)
     if (!setup->create && site_exists(setup->dir, err) < 0)
         return -1;
     clock_init_real(&s->clock);
-    if (js.conf == NULL) {
-        keys_default(&journal_keys, &conf, NULL); /* it has no text keys: no arena is needed */
-        js.conf = &conf;
-    }
-    s->pool = pool_new("helper", HELPERS, HELPER_QUEUE, err);
-    if (s->pool == NULL)
-        return -1;
+    s->pool = pool_new("helper", setup->helpers != 0 ? setup->helpers : HELPERS, HELPER_QUEUE, err);
+    if (s->pool == NULL || dir_new(&s->dir, &s->clock, err) < 0 || store_new(&s->store, &s->clock, err) < 0)
+        goto fail;
     js.pool = s->pool;
     js.room_count = site_rooms(s, rooms);
-    if (journal_open(&s->journal, &js, &s->report, err) < 0) {
-        site_close(s);
-        return -1;
-    }
+    if (journal_open(&s->journal, &js, &s->report, err) < 0)
+        goto fail;
+    dir_attach(s->dir, s->journal);
+    if (store_attach(s->store, s->journal, setup->dir, err) < 0)
+        goto fail;
     return 0;
+fail:
+    site_close(s);
+    return -1;
+}
+
+void site_stop(struct site *s)
+{
+    journal_close(&s->journal);
+    pool_destroy(&s->pool);
 }
 
 void site_close(struct site *s)
 {
-    journal_close(&s->journal);
-    pool_destroy(&s->pool);
+    site_stop(s);
+    store_destroy(&s->store);
+    dir_destroy(&s->dir);
 }

@@ -52,9 +52,12 @@ struct verb {
     const char *method;   /* of the status socket that it calls, or NULL */
 };
 
+struct conf_set;
 struct verb_table {
     const struct verb *rows;
     size_t count;
+    /* Reads DIR/posthouse.json for verbs that work on the data; given by the room on top, which alone knows it all. */
+    int (*conf_open)(const char *dir, struct conf_set **out, struct err *err);
 };
 
 struct verb_call {

@@ -42,7 +42,7 @@ static const struct verb rows[] = {
     { "user", "list", "[DOMAIN]", 0, 1, NULL, VERB_BOTH, "List users", run_seen, NULL },
     { "help", NULL, "[VERB]", 0, 2, NULL, VERB_ALONE, "Help", verb_run_help, NULL },
 };
-static const struct verb_table table = { rows, ARRAY_LEN(rows) };
+static const struct verb_table table = { rows, ARRAY_LEN(rows), NULL };
 
 #define ARGS_MAX 8
 

@@ -1,0 +1,109 @@
+#include "config/tables.h"
+
+#include "auth/auth.h"
+#include "control/conf.h"
+#include "dir/dir.h"
+#include "imap/imap.h"
+#include "intake/intake.h"
+#include "journal/journal.h"
+#include "net/conf.h"
+#include "pop3/pop3.h"
+#include "route/short.h"
+#include "smtp/smtp.h"
+#include "store/store.h"
+
+#define NEAR_MAX 3
+
+static unsigned read_listeners(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
+{
+    /* The set is not published yet, so its sections may be written. */
+    struct net_conf *net = (struct net_conf *)(uintptr_t)set->section[CONF_NET];
+
+    return net_conf_read_listeners(value, net, &set->mem, report, arg);
+}
+
+static unsigned read_routes(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
+{
+    struct routes_conf *routes = arena_alloc(&set->mem, sizeof *routes);
+
+    set->section[CONF_ROUTES] = routes;
+    return route_short_read(value, routes, &set->mem, report, arg);
+}
+
+/* In the order in which the manual and `config show --effective` have them. */
+const struct config_section config_sections[] = {
+    { CONF_SERVER, "server", &server_keys, NULL, NULL },
+    { CONF_NET, "listeners", NULL, read_listeners, "Where is listened, by name; without it the usual ports." },
+    { CONF_NET, "net", &net_keys, NULL, NULL },
+    { CONF_TLS, "tls", &tls_keys, NULL, NULL },
+    { CONF_MEMORY, "memory", &memory_keys, NULL, NULL },
+    { CONF_JOURNAL, "journal", &journal_keys, NULL, NULL },
+    { CONF_STORE, "store", &store_keys, NULL, NULL },
+    { CONF_DIR, "dir", &dir_keys, NULL, NULL },
+    { CONF_AUTH, "auth", &auth_keys, NULL, NULL },
+    { CONF_INTAKE, "intake", &intake_keys, NULL, NULL },
+    { CONF_SMTP, "smtp", &smtp_keys, NULL, NULL },
+    { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL },
+    { CONF_IMAP, "imap", &imap_keys, NULL, NULL },
+    { CONF_POP3, "pop3", &pop3_keys, NULL, NULL },
+    { CONF_CONTROL, "control", &control_keys, NULL, NULL },
+    { CONF_ROUTES, "routes", NULL, read_routes,
+      "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once there "
+      "is a queue." },
+};
+const size_t config_section_count = ARRAY_LEN(config_sections);
+
+const struct config_section *config_section_find(slice name)
+{
+    for (size_t i = 0; i < config_section_count; i++)
+        if (slice_eq(slice_str(config_sections[i].name), name))
+            return &config_sections[i];
+    return NULL;
+}
+
+const struct config_section *config_section_nearest(slice name)
+{
+    const struct config_section *found = NULL;
+    unsigned best = NEAR_MAX + 1;
+
+    for (size_t i = 0; i < config_section_count; i++) {
+        unsigned d = edit_distance(name, slice_str(config_sections[i].name), NEAR_MAX);
+
+        if (d < best && d <= (name.len + 1) / 2) {
+            best = d;
+            found = &config_sections[i];
+        }
+    }
+    return found;
+}
+
+int config_key_find(slice key, const struct config_section **section, const struct key_row **row, struct err *err)
+{
+    slice name = key, word;
+    const struct key_row *near;
+    bool has_row;
+
+    word = slice_cut(&name, '.', &has_row);
+    *row = NULL;
+    *section = config_section_find(word);
+    if (*section == NULL) {
+        const struct config_section *s = config_section_nearest(word);
+
+        return s == NULL ? err_set(err, ERR_NOTFOUND, "there is no section \"%.*s\"", SLICE_ARG(word))
+                         : err_set(err, ERR_NOTFOUND, "there is no section \"%.*s\"; did you mean \"%s\"?",
+                                   SLICE_ARG(word), s->name);
+    }
+    if (!has_row)
+        return 0;
+    if ((*section)->table == NULL)
+        return err_set(err, ERR_NOTFOUND, "\"%s\" is no section of single keys; name it without more",
+                       (*section)->name);
+    *row = keys_find((*section)->table, name);
+    if (*row != NULL)
+        return 0;
+    near = keys_nearest((*section)->table, name);
+    return near == NULL ? err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"", (*section)->name,
+                                  SLICE_ARG(name))
+                        : err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"; did you mean \"%s.%s\"?",
+                                  (*section)->name, SLICE_ARG(name), (*section)->name, near->name);
+}

@@ -1,0 +1,19 @@
+/* conf.h - configuration of the room control: section "control". */
+#ifndef CONTROL_CONF_H
+#define CONTROL_CONF_H
+
+#include "base/keys.h"
+
+#define CONTROL_KEYS(K)                                                                                                \
+    K(U32, clients_max, 32, 1, 1024, COUNT, SESSION, NULL, "Connections to the status socket at the same time.")       \
+    K(U32, request_bytes, 1048576, 4096, 67108864, BYTES, SESSION, NULL, "Longest request line on the status socket.")
+
+struct control_conf {
+#define CONTROL_FIELD_U32 uint32_t
+#define K(type, field, def, min, max, unit, reload, legacy, text) CONTROL_FIELD_##type field;
+    CONTROL_KEYS(K)
+#undef K
+};
+extern const struct key_table control_keys;
+
+#endif

@@ -40,12 +40,15 @@ void compaction_free(struct compaction *c)
 static int read_exact(int fd, uint64_t at, void *out, size_t len, struct err *err)
 {
     unsigned char *to = out;
+    bool is_repeated = false;
 
     while (len != 0) {
         ssize_t n = pread(fd, to, len, (off_t)at);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || (errno == EIO && !is_repeated))) {
+            is_repeated = errno == EIO; /* an error that goes away when asked again is no damage */
             continue;
+        }
         if (n < 0)
             return err_sys(err, errno, "reading at %llu", (unsigned long long)at);
         if (n == 0)

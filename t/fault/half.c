@@ -1,5 +1,5 @@
-/* half.c - J9: a full disk on which every segment is half alive. Emptying one means copying its bodies first, which need
- * room that only the reserve has; nothing is deleted before.
+/* half.c - J9: a full disk on which every segment is half alive. Emptying one means copying its bodies first, which
+ * need room that only the reserve has; nothing is deleted before.
  *
  * The program starts itself again below the preloaded object, whose disk is small.
  */

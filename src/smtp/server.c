@@ -310,7 +310,7 @@ static const char *smtp_describe(struct session *base, struct buf *out)
     {                                                                                                                  \
         .name = word, .session_bytes = sizeof(struct smtp_session), .opened = on_opened, .step = smtp_step,            \
         .timed_out = smtp_timed_out, .stopping = smtp_stopping,                                                        \
-        .busy_text = "421 4.3.2 Too many connections, try again later\r\n", .closed = smtp_closed,                     \
+        .busy_text = "421 4.3.2 Too many connections, try again later", .closed = smtp_closed,                     \
         .describe = smtp_describe,                                                                                     \
     }
 const struct protocol smtp_protocol = PROTOCOL("smtp", smtp_opened);

@@ -23,6 +23,6 @@ struct journal_bench {
 };
 
 /* Prints to `out`. */
-int journal_bench(const struct journal_bench *bench, FILE *out, struct err *err);
+int journal_bench(const struct journal_bench *conf, FILE *out, struct err *err);
 
 #endif

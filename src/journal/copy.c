@@ -71,6 +71,7 @@ int body_header_verify(const struct segment_pin *pin, uint64_t id, uint64_t offs
 {
     unsigned char raw[RECORD_HEADER_BYTES];
 
+    *h = (struct record_header){ 0 };
     if (offset < SEGMENT_PAGE_BYTES + RECORD_HEADER_BYTES)
         return place_damaged(err, id, pin, offset, "no record can lie there");
     if (read_exact(pin->fd, offset - RECORD_HEADER_BYTES, raw, sizeof raw, err) < 0)
@@ -182,7 +183,7 @@ static int payload_copy(struct compaction *c, const struct segment_pin *from, ui
                         uint64_t *header_at, struct err *err)
 {
     struct buf table = BUF_INIT, chunk = BUF_INIT, copy = BUF_INIT;
-    uint32_t seed = format_seed(c->writer.header.salt), length = h->length;
+    uint32_t seed = format_seed(c->writer.header.salt), length = h->length, crc = 0;
     bool is_long = length > RECORD_CHUNK_BYTES;
     size_t zeros;
     int rc = -1;
@@ -194,7 +195,8 @@ static int payload_copy(struct compaction *c, const struct segment_pin *from, ui
     for (uint32_t n = 0; n < chunk_count(length); n++) {
         if (chunk_read(from, h->object, offset, h, &table, n, &chunk, err) < 0)
             goto out;
-        buf_put_le32(&copy, crc32c(seed, chunk.ptr, chunk.len));
+        crc = crc32c(seed, chunk.ptr, chunk.len);
+        buf_put_le32(&copy, crc);
         buf_put_slice(&c->out, buf_slice(&chunk));
         if (c->out.len >= OUT_FLUSH_BYTES && is_long && out_flush(c, err) < 0)
             goto out;
@@ -204,7 +206,7 @@ static int payload_copy(struct compaction *c, const struct segment_pin *from, ui
     zeros = (size_t)record_disk_bytes(length) - RECORD_HEADER_BYTES - length - record_table_bytes(length);
     if (zeros != 0)
         memset(buf_extend(&c->out, zeros), 0, zeros);
-    h->payload_crc = is_long ? crc32c(seed, copy.ptr, copy.len) : get_le32(copy.ptr);
+    h->payload_crc = is_long ? crc32c(seed, copy.ptr, copy.len) : crc;
     rc = 0;
 out:
     buf_free(&table);

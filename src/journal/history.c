@@ -82,7 +82,7 @@ int history_head_decode(slice in, struct history_head *h, struct err *err)
 
 static void head_encode(unsigned char out[HISTORY_HEADER_BYTES], const struct history_head *h)
 {
-    memcpy(out, HISTORY_MAGIC, 8);
+    memcpy(out, HISTORY_MAGIC, sizeof(HISTORY_MAGIC) - 1);
     put_le64(out + 8, h->segment);
     put_le64(out + 16, h->first_seq);
     put_le64(out + 24, h->last_seq);
@@ -396,7 +396,7 @@ int history_list(struct journal *j, struct history_file **out, unsigned *count, 
 
 static bool is_outdated(struct journal *j, uint64_t number, int64_t before_ms)
 {
-    struct history_head h;
+    struct history_head h = { 0 };
     struct err err = ERR_INIT;
 
     if (history_head(j, number, &h, NULL, &err) < 0) {

@@ -287,6 +287,8 @@ static void blocks_make(struct intake_tx *tx)
     for (const struct target *t = tx->targets; t != NULL; t = t->next, i++) {
         struct store_delivery_target *d = &tx->deliveries[i];
 
+        d->account = t->account;
+        d->mailbox = SLICE("INBOX");
         if (i == 0)
             continue;
         d->body_at = tx->header_end;

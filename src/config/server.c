@@ -100,6 +100,7 @@ static void conf_swap(struct server *s, TAKES struct conf_set *set)
 
     s->conf = s->env.conf = set;
     log_level_apply(set);
+    store_configure(s->site.store, conf_section(set, CONF_STORE));
     snap_unref(&old->snap);
 }
 

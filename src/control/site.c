@@ -59,6 +59,7 @@ int site_open(struct site *s, const struct site_setup *setup, struct err *err)
     s->pool = pool_new("helper", setup->helpers != 0 ? setup->helpers : HELPERS, HELPER_QUEUE, err);
     if (s->pool == NULL || dir_new(&s->dir, &s->clock, err) < 0 || store_new(&s->store, &s->clock, err) < 0)
         goto fail;
+    store_configure(s->store, conf_section(setup->conf, CONF_STORE));
     js.pool = s->pool;
     js.room_count = site_rooms(s, rooms);
     if (journal_open(&s->journal, &js, &s->report, err) < 0)

@@ -43,7 +43,9 @@ uint64_t journal_emit_body(struct journal_tx *tx, struct body_writer *w);
 /* The same for octets in memory (header blocks). They must live until the operation is answered. */
 uint64_t journal_emit_octets(struct journal_tx *tx, slice octets);
 
-/* From apply functions: count references. delta +1 or -1. An unknown id gets an entry whose octets are missing. */
+/* From apply functions: count references. delta +1 or -1. An unknown id gets an entry whose octets are missing. Counted
+ * when a record is first applied, also of objects that stay in memory for now (so not when journal_tx_is_young): a body
+ * without references may be deleted at any time. */
 void journal_body_ref(struct journal_tx *tx, uint64_t body_id, int delta);
 
 struct body_info {

@@ -210,8 +210,10 @@ int journal_check(struct journal *j, journal_say_fn *say, void *arg, struct jour
                   struct err *err);
 
 /* Empty one sealed segment: copy its live bodies to a compaction segment in `partition`, image what it still says,
- * delete it. Waits; never on the committer.
- * ERR_EXISTS: the tail; ERR_NOTFOUND. */
+ * delete it. Waits; never on the committer, nor in a helper's job that the journal itself waits for. ERR_EXISTS: it is
+ * being written, or a spooled body that no batch has taken yet; ERR_NOTFOUND; ERR_DAMAGE: a body that is referred to, or
+ * a record, is damaged: the segment is kept, but every sound body has left it; ERR_PERM: records of unknown types;
+ * ERR_FULL. After any failure it may be tried again. */
 int journal_empty_segment(struct journal *j, uint64_t number, uint32_t partition, struct err *err);
 /* Empty what the policy (keep_days, reclaim_percent, full disk) says; returns the number of segments emptied or -1.
  * Waits. */
@@ -219,12 +221,14 @@ int journal_reclaim(struct journal *j, struct err *err);
 /* Close the tail and go on in a new segment. Waits for the seal. */
 int journal_roll(struct journal *j, struct err *err);
 
-/* Everything the log still holds, in order, from the segments and, before them, from the history of deleted ones: for
- * `why`, dumps, and
- * point-in-time. The callback returns false to stop. Bodies come without payload. */
+/* Everything the log still holds, in order, each record once, from the segments and from the history of deleted ones:
+ * for `why`, dumps, and point-in-time. The callback returns false to stop. Bodies come without payload. A damaged file
+ * of the history is said and left out. Waits for a segment that is being emptied, and holds up the next: the callback
+ * must not empty, check or walk. Not on the committer. */
 typedef bool journal_visit_fn(void *arg, const struct record *r, uint64_t segment, uint64_t offset);
 int journal_walk(struct journal *j, uint64_t from_seq, journal_visit_fn *visit, void *arg, struct err *err);
-/* The same, but history files that hold none of the keys are left out (journal_type.keys). */
+/* The same, but history files that hold none of the keys are left out: what the rows' `keys` callbacks name, without
+ * ASCII case, or an object id as 8 octets, big-endian. Segments that still exist are given whole. */
 int journal_walk_keys(struct journal *j, uint64_t from_seq, const slice *keys, unsigned key_count,
                       journal_visit_fn *visit, void *arg, struct err *err);
 

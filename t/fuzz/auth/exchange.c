@@ -1,5 +1,6 @@
 /* Steps of an exchange with any octets: nobody gets in who does not know a password (none is set), every step is
- * answered, and only a step to be continued has a challenge. The first octet chooses the mechanism, \001 parts the steps.
+ * answered, and only a step to be continued has a challenge. The first octet chooses the mechanism, \001 parts the
+ * steps.
  * The directory is empty, so that an input costs no hash but one of an unknown user. */
 #include <ftw.h>
 #include <stdio.h>

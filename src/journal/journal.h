@@ -211,9 +211,9 @@ int journal_check(struct journal *j, journal_say_fn *say, void *arg, struct jour
 
 /* Empty one sealed segment: copy its live bodies to a compaction segment in `partition`, image what it still says,
  * delete it. Waits; never on the committer, nor in a helper's job that the journal itself waits for. ERR_EXISTS: it is
- * being written, or a spooled body that no batch has taken yet; ERR_NOTFOUND; ERR_DAMAGE: a body that is referred to, or
- * a record, is damaged: the segment is kept, but every sound body has left it; ERR_PERM: records of unknown types;
- * ERR_FULL. After any failure it may be tried again. */
+ * being written, or a spooled body that no batch has taken yet; ERR_NOTFOUND; ERR_DAMAGE: a record is damaged, or a
+ * body that is referred to: the segment is kept, and only sound bodies have left it; ERR_PERM: records of unknown
+ * types; ERR_FULL. After any failure it may be tried again. */
 int journal_empty_segment(struct journal *j, uint64_t number, uint32_t partition, struct err *err);
 /* Empty what the policy (keep_days, reclaim_percent, full disk) says; returns the number of segments emptied or -1.
  * Waits. */

@@ -213,9 +213,9 @@ $(BUILD)/tidy/%.ok: %.c .clang-tidy $(DEPS)/stamp
 
 # ---- trying and installing -----------------------------------------------------------------------------------------
 
-quickstart: all
-	@test -x scripts/quickstart || { echo "scripts/quickstart is not there yet"; exit 1; }
-	@BUILD='$(abspath $(BUILD))' POSTHOUSE='$(abspath $(BUILD)/posthouse)' scripts/quickstart
+# It bootstraps and builds by itself: on a fresh machine not even the headers are there yet
+quickstart:
+	@BUILD='$(BUILD)' POSTHOUSE='$(abspath $(BUILD)/posthouse)' scripts/quickstart
 
 MANPAGES := $(wildcard man/*.[1-9])
 EXAMPLES := $(wildcard conf/*.json conf/*.md)

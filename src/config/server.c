@@ -451,7 +451,6 @@ static void server_close(struct server *s)
 
 static int start_failed(const struct verb_call *call, const struct err *err)
 {
-    diag_error("control", "not started: %s", err->text);
     net_notify("STOPPING=1");
     return verb_open_failed(call, err);
 }

@@ -14,12 +14,37 @@
 
 #define NEAR_MAX 3
 
+/* What listeners may speak: the names under which server.c registers protocols. */
+static const char *const protocols[] = { "smtp", "submission", "lmtp", "imap", "pop3" };
+
+static bool protocol_check(const struct listener_conf *l, keys_report_fn *report, void *arg)
+{
+    struct buf pointer = BUF_INIT, message = BUF_INIT;
+
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++)
+        if (slice_eq(l->protocol, slice_str(protocols[i])))
+            return true;
+    buf_printf(&pointer, "/listeners/%.*s/protocol", SLICE_ARG(l->name));
+    buf_printf(&message, "found \"%.*s\", expected one of", SLICE_ARG(l->protocol));
+    for (size_t i = 0; i < ARRAY_LEN(protocols); i++)
+        buf_printf(&message, "%s %s", i != 0 ? "," : "", protocols[i]);
+    if (report != NULL)
+        report(arg, buf_str(&pointer), buf_str(&message));
+    buf_free(&pointer);
+    buf_free(&message);
+    return false;
+}
+
 static unsigned read_listeners(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
 {
     /* The set is not published yet, so its sections may be written. */
     struct net_conf *net = (struct net_conf *)(uintptr_t)set->section[CONF_NET];
+    unsigned errors = net_conf_read_listeners(value, net, &set->mem, report, arg);
 
-    return net_conf_read_listeners(value, net, &set->mem, report, arg);
+    /* Of listeners with other errors the room has said enough. */
+    for (size_t i = 0; errors == 0 && i < net->listener_count; i++)
+        errors += !protocol_check(&net->listeners[i], report, arg);
+    return errors;
 }
 
 static unsigned read_routes(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)

@@ -330,9 +330,9 @@ static int document_store(const struct verb_call *call, const char *path, const 
     json_print(&text, document, false);
     set = config_parse(buf_slice(&text), 1, config_report_line, &problems, &count);
     if (set == NULL) {
-        slice rest = buf_slice(&problems);
+        slice rest = buf_slice(&problems), first = slice_cut(&rest, '\n', NULL);
 
-        err_set(&err, ERR_SYNTAX, "%.*s", SLICE_ARG(slice_cut(&rest, '\n', NULL)));
+        err_set(&err, ERR_SYNTAX, "%.*s", SLICE_ARG(slice_sub(first, 0, 200)));
         verb_fail(call, &err, "nothing was changed; 'posthouse config describe %s' says what is expected",
                   call->operands[0]);
         code = EX_CONFIG;

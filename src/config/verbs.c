@@ -66,7 +66,7 @@ static const struct verb rows[] = {
     { "stop", NULL, NULL, 0, 0, NULL, VERB_ONLINE, "Stop the daemon: what runs is finished first", verb_run_stop,
       "stop" },
     { "reload", NULL, NULL, 0, 0, NULL, VERB_ONLINE, "Take posthouse.json over; a wrong one changes nothing",
-      verb_run_rpc, "reload" },
+      verb_run_reload, "reload" },
     { "status", NULL, NULL, 0, 0, status_options, VERB_ONLINE,
       "Show how the daemon is: journal, memory, ledger, counters", verb_run_status, "status" },
     { "sessions", NULL, NULL, 0, 0, NULL, VERB_ONLINE, "List connections and what each waits for", verb_run_rpc,

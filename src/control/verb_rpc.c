@@ -345,3 +345,11 @@ int verb_run_stop(const struct verb_call *call)
     client_close(&conn);
     return code;
 }
+
+/* A refused document is a configuration error, whatever the daemon found wrong with it. */
+int verb_run_reload(const struct verb_call *call)
+{
+    int code = run_method(call, "reload", NULL);
+
+    return code == EX_USAGE ? EX_CONFIG : code;
+}

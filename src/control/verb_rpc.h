@@ -15,6 +15,7 @@ struct site;
 
 verb_fn verb_run_rpc;
 verb_fn verb_run_status; /* --metrics */
+verb_fn verb_run_reload;
 verb_fn verb_run_stop;   /* waits until the daemon is gone */
 
 /* Call a method of the daemon or, with VERB_BOTH and no daemon, here. Failures are said; returns the exit code. */

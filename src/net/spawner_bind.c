@@ -90,8 +90,12 @@ static int bind_inet(struct bound *bound, struct net_addr addr, unsigned backlog
     }
     if (fd < 0 || listen(fd, backlog > 0 ? (int)backlog : SOMAXCONN) < 0)
         return failed(&addr, fd, err);
-    if (is_first && bound->count < BOUND_MAX && net_addr_port(&addr) != 0)
+    if (is_first && bound->count < BOUND_MAX) {
+        struct net_addr own = { .len = sizeof own - offsetof(struct net_addr, sa) };
+        if (getsockname(fd, &own.sa, &own.len) == 0)
+            net_addr_set_port(&addr, net_addr_port(&own)); /* what the system gave for port 0 */
         bound->addrs[bound->count++] = addr;
+    }
     return fd;
 }
 

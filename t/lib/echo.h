@@ -14,8 +14,7 @@ enum echo_state { ECHO_GREET, ECHO_COMMAND, ECHO_OCTETS, ECHO_DATA, ECHO_BIG, EC
 
 struct echo_service {
     int fd; /* of the file */
-    unsigned released, opened, closed, timed_out, stopped;
-    struct session *last;
+    _Atomic unsigned released, opened, closed, timed_out, stopped; /* workers share it */
 };
 
 struct echo_session {

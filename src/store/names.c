@@ -51,7 +51,7 @@ static bool has_bad_character(slice name)
 
     while (utf8_next(&name, &cp)) {
         if (cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == '%' || cp == '*' || cp == 0x2028 || cp == 0x2029)
-            return true; /* RFC 9051 5.1, 5.1.1 (Net-Unicode): no controls, no line separators; wildcards confuse LIST */
+            return true; /* RFC 9051 5.1: no controls, no line separators; wildcards would confuse LIST */
     }
     return name.len != 0;
 }

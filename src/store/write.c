@@ -87,7 +87,8 @@ void account_end(struct journal_view *v, uint64_t account)
 
 /* A bucket without or with the entry; what comes first is decided by the mailbox id, or by the name where there are
  * none, so that equal contents have equal octets. */
-static void bucket_edit(struct journal_view *v, unsigned table, uint64_t account, uint64_t mailbox, slice name, bool put)
+static void bucket_edit(struct journal_view *v, unsigned table, uint64_t account, uint64_t mailbox, slice name,
+                        bool put)
 {
     bool with_ids = table == STORE_TABLE_NAME, is_done = !put;
     struct buf value = BUF_INIT;

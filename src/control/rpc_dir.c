@@ -9,20 +9,18 @@
 
 /* --- help for others ---------------------------------------------------------------------------------------------- */
 
-/* The domain that a local part alone means: the configured one, else the first there is. */
+/* The domain that a local part alone means. Empty: there is none yet. */
 static slice default_domain(struct rpc_call *call, struct arena *mem)
 {
-    const struct dir_conf *conf = conf_section(call->conf, CONF_DIR);
     struct err err = ERR_INIT;
-    json_t *domains;
-    slice first = conf->default_domain;
+    json_t *domains = dir_list_domains(call->env->site->dir, &err);
+    slice found = SLICE_NONE;
 
-    if (first.len != 0)
-        return first;
-    domains = dir_list_domains(call->env->site->dir, &err);
-    first = slice_dup(mem, json_get_str(json_array_get(domains, 0), "domain"));
+    for (size_t i = 0; i < json_array_size(domains); i++)
+        if (json_get_bool(json_array_get(domains, i), "default", false))
+            found = slice_dup(mem, json_get_str(json_array_get(domains, i), "domain"));
     json_decref(domains);
-    return first;
+    return found;
 }
 
 /* The parameter "address" with its domain. */
@@ -39,7 +37,8 @@ static slice address_of(struct rpc_call *call, struct arena *mem)
 
 int rpc_user_find(struct rpc_call *call, struct arena *mem, struct dir_user *user, struct err *err)
 {
-    struct dir_query q = { .mem = mem };
+    /* With secrets the question is about exactly this user: no subaddress, no one who gets postmaster's mail. */
+    struct dir_query q = { .mem = mem, .want_secrets = true };
     slice address = address_of(call, mem);
 
     if (address_parse(address, &q.address, mem, err) < 0)
@@ -72,6 +71,30 @@ static int change(struct rpc_call *call, enum dir_change_kind kind, slice name, 
     if (dir_change_wait(&c, err) == 0)
         return 0;
     return err_prefix(err, "%.*s", SLICE_ARG(name));
+}
+
+static int quota_tell(struct rpc_call *call, const struct dir_user *user, struct err *err)
+{
+    struct site *site = call->env->site;
+    struct store_request *r;
+    struct journal_view v;
+    uint64_t account = 0;
+    int rc;
+
+    if (journal_read_begin(site->journal, &v, err) < 0)
+        return -1;
+    if (!store_account_find(site->store, &v, user->id, &account))
+        account = 0;
+    journal_read_end(&v);
+    if (account == 0)
+        return 0; /* it is made with this quota at the first delivery or login */
+    r = store_request_new(STORE_QUOTA_SET);
+    r->account = account;
+    r->quota_bytes = user->quota_bytes;
+    r->lane = LANE_ACCESS;
+    rc = store_request_wait(site->store, r, err);
+    store_request_destroy(&r);
+    return rc;
 }
 
 static int account_request(struct rpc_call *call, enum store_what what, const struct dir_user *user, struct err *err)
@@ -196,7 +219,7 @@ int rpc_user_set(struct rpc_call *call, struct err *err)
         change(call, DIR_USER_SET, user.address, fields, has_secrets ? &secrets : NULL, err) < 0 ||
         rpc_user_find(call, &mem, &user, err) < 0)
         goto out;
-    if (json_object_get(fields, "quota") != NULL && account_request(call, STORE_ACCOUNT_ENSURE, &user, err) < 0)
+    if (json_object_get(fields, "quota") != NULL && quota_tell(call, &user, err) < 0)
         goto out;
     call->result = user_object(&user);
     rc = 0;

@@ -100,6 +100,22 @@ class Ports:
         self.holder.close()
 
 
+class Wire(socket.socket):
+    """A socket that carries its file interface."""
+
+
+class Connection(socket.socket):
+    """A socket that can carry its file, for reading lines."""
+
+    file = None
+
+    def line(self):
+        return self.file.readline().decode("utf-8", "replace").rstrip("\r\n")
+
+    def send_line(self, text):
+        self.sendall(text.encode() + b"\r\n")
+
+
 class Server:
     def __init__(self, users=("user",), domain="example.test", hostname=None, config=None, start=True, env=None,
                  init=True, preload=None, command=()):
@@ -303,7 +319,9 @@ class Server:
 
     def connect(self, name="smtp"):
         """A plain socket with a file interface: s.file.readline(), s.sendall(...)."""
-        s = socket.create_connection(("127.0.0.1", self.port(name)), timeout=30 * SLOW)
+        plain = socket.create_connection(("127.0.0.1", self.port(name)), timeout=30 * SLOW)
+        s = Wire(plain.family, plain.type, plain.proto, plain.detach())
+        s.settimeout(30 * SLOW)
         s.file = s.makefile("rb")
         return s
 
@@ -347,5 +365,7 @@ class Server:
 
     def deliver(self, message, to=None, sender="sender@client.test"):
         """By SMTP from a stranger; the message's line ends become CRLF."""
+        if isinstance(message, bytes):      # smtplib does it for text only
+            message = message.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         with self.smtp() as smtp:
             return smtp.sendmail(sender, [self.address(u) for u in (to or self.users[:1])], message)

@@ -11,6 +11,7 @@
  *             dir       0x0300-0x03ff     60-69
  *             log       0x0400-0x04ff     70-79
  *             policy    0x0500-0x05ff     80-89
+ *             intake    0x0600-0x06ff     90-94
  *             tests     0x7f00-0x7fff     110-119
  *
  *           A record is a fact about one *part* of one *object* with its final values. Object ids are sequence

@@ -175,6 +175,7 @@ struct call {
     struct post post;
     struct smtp_site *site;
     const struct protocol *protocol; /* NULL: is the worker idle? */
+    const struct net_addr *peer;
     int fd;
     bool is_idle;
     pthread_mutex_t lock;
@@ -187,7 +188,7 @@ static void on_call(struct post *p)
     struct call *c = CONTAINER_OF(p, struct call, post);
 
     if (c->protocol != NULL)
-        worker_adopt(&c->site->worker, &c->site->listener, c->protocol, &c->site->service, c->fd, NULL);
+        worker_adopt(&c->site->worker, &c->site->listener, c->protocol, &c->site->service, c->fd, c->peer);
     c->is_idle = worker_is_idle(&c->site->worker);
     pthread_mutex_lock(&c->lock);
     c->is_done = true;
@@ -195,9 +196,9 @@ static void on_call(struct post *p)
     pthread_mutex_unlock(&c->lock);
 }
 
-static bool call(struct smtp_site *s, const struct protocol *protocol, int fd)
+static bool call(struct smtp_site *s, const struct protocol *protocol, int fd, const struct net_addr *peer)
 {
-    struct call c = { .site = s, .protocol = protocol, .fd = fd };
+    struct call c = { .site = s, .protocol = protocol, .fd = fd, .peer = peer };
 
     pthread_mutex_init(&c.lock, NULL);
     pthread_cond_init(&c.cond, NULL);
@@ -211,19 +212,33 @@ static bool call(struct smtp_site *s, const struct protocol *protocol, int fd)
     return c.is_idle;
 }
 
-int smtp_site_connect(struct smtp_site *s, const struct protocol *protocol)
+static int connect_from(struct smtp_site *s, const struct protocol *protocol, const struct net_addr *peer)
 {
     int ends[2];
 
     ASSERT(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
     ASSERT(fcntl(ends[1], F_SETFL, O_NONBLOCK) == 0);
-    call(s, protocol, ends[1]);
+    call(s, protocol, ends[1], peer);
     return ends[0];
+}
+
+int smtp_site_connect(struct smtp_site *s, const struct protocol *protocol)
+{
+    return connect_from(s, protocol, NULL);
+}
+
+int smtp_site_connect_from(struct smtp_site *s, const struct protocol *protocol, const char *host_and_port)
+{
+    struct err err = ERR_INIT;
+    struct net_addr peer;
+
+    MUST(net_addr_parse(slice_str(host_and_port), &peer, &err));
+    return connect_from(s, protocol, &peer);
 }
 
 void smtp_site_wait_idle(struct smtp_site *s)
 {
-    while (!call(s, NULL, -1))
+    while (!call(s, NULL, -1, NULL))
         ;
 }
 

@@ -19,6 +19,8 @@ void smtp_site_destroy(struct smtp_site **s); /* the directory goes, too */
 
 /* The client's end of a new session; the greeting has not been read. */
 int smtp_site_connect(struct smtp_site *s, const struct protocol *protocol);
+/* As if from that address. */
+int smtp_site_connect_from(struct smtp_site *s, const struct protocol *protocol, const char *host_and_port);
 void smtp_site_wait_idle(struct smtp_site *s); /* until every session is closed */
 
 /* Send all, then read until `replies` final reply lines came or the peer closed; returns what was read (valid until the

@@ -397,13 +397,25 @@ static void intake_body__keeps_its_limits(void **state)
     smtp_site_destroy(&s);
 }
 
+/* Who speaks before the greeting is refused at once; who waits gets it when the delay is over; neighbours do not wait. */
 static void smtp_session__refuses_early_talkers(void **state)
 {
-    struct smtp_site *s = smtp_site_new("{\"smtp\": {\"greeting_delay_ms\": 0}}");
-    int fd = smtp_site_connect(s, &smtp_protocol);
+    struct smtp_site *s = smtp_site_new("{\"smtp\": {\"greeting_delay_ms\": 30000}}");
+    int fd = smtp_site_connect_from(s, &smtp_protocol, "192.0.2.1:4000");
+    int64_t early = count("smtp.early_talkers");
 
     (void)state;
-    assert_non_null(strstr(smtp_site_talk(s, fd, SLICE_NONE, 1), "220 mail.example.test ESMTP ready\r\n"));
+    assert_string_equal(smtp_site_talk(s, fd, SLICE("EHLO c.test\r\nQUIT\r\n"), 0),
+                        "554 5.5.0 You spoke before the greeting\r\n");
+    assert_int_equal(count("smtp.early_talkers"), early + 1);
+    close(fd);
+    fd = smtp_site_connect(s, &smtp_protocol); /* a local socket */
+    assert_string_equal(smtp_site_talk(s, fd, SLICE_NONE, 1), "220 mail.example.test ESMTP ready\r\n");
+    close(fd);
+    smtp_site_destroy(&s);
+    s = smtp_site_new("{\"smtp\": {\"greeting_delay_ms\": 20}}");
+    fd = smtp_site_connect_from(s, &smtp_protocol, "192.0.2.1:4000");
+    assert_string_equal(smtp_site_talk(s, fd, SLICE_NONE, 1), "220 mail.example.test ESMTP ready\r\n");
     close(fd);
     smtp_site_destroy(&s);
 }

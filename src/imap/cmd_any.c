@@ -53,7 +53,8 @@ enum imap_next imap_cmd_id(struct imap_session *s)
     }
     if (!imap_end(in))
         return imap_bad(s);
-    stream_put(imap_stream(s), imap_conf_of(s)->id ? SLICE("* ID (\"name\" \"Posthouse\")\r\n") : SLICE("* ID NIL\r\n"));
+    stream_put(imap_stream(s),
+               imap_conf_of(s)->id ? SLICE("* ID (\"name\" \"Posthouse\")\r\n") : SLICE("* ID NIL\r\n"));
     return imap_answer(s, IMAP_R_DONE);
 }
 
@@ -132,7 +133,7 @@ enum step imap_step_idling(struct imap_session *s)
     return end_idle(s, IMAP_R_NOT_DONE);
 }
 
-/* --- quotas, RFC 9208: one root, "", for the account's octets ------------------------------------------------------ */
+/* --- quotas, RFC 9208: one root, "", for the account's octets ----------------------------------------------------- */
 
 static bool put_quota(struct imap_session *s)
 {

@@ -134,7 +134,8 @@ static void put_message(struct imap_session *s, struct fetching *f, uint32_t n, 
 
 static enum imap_next fetched(struct imap_session *s, struct fetching *f)
 {
-    const struct imap_set *except = (f->args.items & FETCH_FLAGS) != 0 && !f->args.has_changed_since ? &f->set : &f->marked;
+    bool has_told_all = (f->args.items & FETCH_FLAGS) != 0 && !f->args.has_changed_since;
+    const struct imap_set *except = has_told_all ? &f->set : &f->marked;
 
     imap_box_sync(s, s->run->is_uid, except);
     return imap_answer(s, f->has_failed ? IMAP_R_DAMAGED : IMAP_R_DONE);

@@ -196,7 +196,8 @@ static bool prepare(struct imap_session *s, struct imap_list *args)
     size_t octets = 0;
 
     for (unsigned i = 0; i < args->pattern_count; i++) {
-        slice wire = arena_printf(&s->base.cmd_mem, "%.*s%.*s", SLICE_ARG(args->reference), SLICE_ARG(args->patterns[i]));
+        slice wire = arena_printf(&s->base.cmd_mem, "%.*s%.*s", SLICE_ARG(args->reference),
+                                  SLICE_ARG(args->patterns[i]));
         struct buf utf8 = BUF_INIT;
         bool ok = (octets += wire.len) <= PATTERN_OCTETS_MAX && utf7_to_utf8(wire, &utf8);
 

@@ -138,7 +138,8 @@ static void put_range(struct imap_message *m, const struct imap_body_item *b, ui
         struct body_pin *pin = mem_alloc(sizeof *pin);
 
         *pin = ranges[i].pin;
-        stream_put_file(imap_stream(m->session), pin->pin.fd, ranges[i].at, ranges[i].len, release_pin, pin);
+        stream_put_file(imap_stream(m->session), pin->pin.fd, pin->offset + ranges[i].at, ranges[i].len, release_pin,
+                        pin);
     }
 }
 

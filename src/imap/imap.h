@@ -1,12 +1,11 @@
 /* imap.h - the IMAP server: IMAP4rev1 (RFC 3501) with the extensions that its CAPABILITY answer names.
  *
  * Model:    one `struct protocol` row for the room net. A session assembles one command at a time out of lines and
- *           literals, parses it as a whole (syntax.h, pure) and runs it through one table of commands (command.h). The
- *           message of an APPEND goes straight into a body writer. What takes long runs in slices of
- *           IMAP_SLICE_MESSAGES, what waits (passwords, changes of the store) ends the slice and is resumed by an answer
- *           that finds the session by its id.
+ *           literals, parses it as a whole (syntax.h, pure) and runs it through one table of commands (command.c). The
+ *           message of an APPEND goes straight into a body writer. What takes long runs in slices; what waits
+ *           (passwords, changes of the store) is resumed by an answer that finds the session by its id.
  * Threads:  sessions live on their worker; imap_register from main.
- * Limits:   the keys below; a name or a number of messages never decides about memory, only imap.command_bytes_max does.
+ * Limits:   the keys below; what a client sends takes memory up to imap.command_bytes_max only.
  */
 #ifndef IMAP_IMAP_H
 #define IMAP_IMAP_H

@@ -31,7 +31,7 @@
  *                           v  |
  *                         RUNNING <--> AUTH      waits for a response line of the client
  *                                  --> IDLING    waits for DONE or a change of the mailbox; then COMMAND
- *             COMMAND, RUNNING <-> APPENDING     takes the octets of a message
+ *              COMMAND --> APPENDING --> RUNNING takes the octets of a message
  *                                  --> TLS       handshake; then COMMAND
  *   any -----------------> BYE                   a farewell was put; the session closes
  *

@@ -13,7 +13,7 @@ static const struct {
     [IMAP_GREETING] = { "greeting", TO(IMAP_COMMAND) },
     [IMAP_COMMAND] = { "command", TO(IMAP_LITERAL) | TO(IMAP_RUNNING) | TO(IMAP_APPENDING) },
     [IMAP_LITERAL] = { "literal", TO(IMAP_COMMAND) },
-    [IMAP_RUNNING] = { "running", TO(IMAP_COMMAND) | TO(IMAP_AUTH) | TO(IMAP_IDLING) | TO(IMAP_APPENDING) | TO(IMAP_TLS) },
+    [IMAP_RUNNING] = { "running", TO(IMAP_COMMAND) | TO(IMAP_AUTH) | TO(IMAP_IDLING) | TO(IMAP_TLS) },
     [IMAP_AUTH] = { "auth", TO(IMAP_RUNNING) | TO(IMAP_COMMAND) },
     [IMAP_IDLING] = { "idle", TO(IMAP_COMMAND) },
     [IMAP_APPENDING] = { "append", TO(IMAP_RUNNING) | TO(IMAP_COMMAND) },

@@ -146,6 +146,29 @@ static void send_one(struct work *w, struct slot *s)
     on_done(&s->op.op);
 }
 
+/* A reader looks at what is in flight: what it sees must be on disk already (J3). */
+static void look(struct work *w)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    char line[80];
+
+    pthread_mutex_lock(&w->lock); /* so that nothing is answered meanwhile */
+    for (uint32_t i = 0; i < w->model.client_count; i++) {
+        const struct kv_client *c = &w->model.clients[i];
+        bool is_done;
+
+        if (c->sent == c->answered || c->seen == c->sent || journal_read_begin(w->k.j, &v, &err) < 0)
+            continue;
+        is_done = kv_client_is_done(w->k.room, w->k.j, &v, c, &w->model.plan);
+        journal_read_end(&v);
+        snprintf(line, sizeof(line), "V %u %u", c->client, c->sent);
+        if (is_done)
+            mark(w, line);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
 static int reopen(struct work *w, struct err *err)
 {
     kv_journal_close(&w->k);
@@ -262,8 +285,11 @@ static int run_phase(struct work *w, const char *phase, struct err *err)
     if (strncmp(phase, "run", 3) == 0 || is_drain || is_forever) {
         if (is_drain != w->model.plan.freeing)
             mark(w, is_drain ? "P 0 1" : "P 0 0");
-        for (unsigned long i = 0; i < count || is_forever; i++)
+        for (unsigned long i = 0; i < count || is_forever; i++) {
             send_one(w, slot_wait(w));
+            if (i % 3 == 0)
+                look(w);
+        }
         slots_wait(w);
         return 0;
     }

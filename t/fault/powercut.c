@@ -41,7 +41,8 @@ static bool record(struct cut *c, const char *dir, const char *log, const char *
     char text[2000];
     const char *args[48] = { "--dir", dir, "--seed", seed, "--clients", clients, "--mark", mark, "--boot", boot,
                              "--inline", "3000" };
-    struct fault_spawn s = { .preload = "record", .environment = { env_dir, env_log, env_mark }, .args = args,
+    struct fault_spawn s = { .preload = "record", .args = args,
+                             .environment = { env_dir, env_log, env_mark, "PH_RECORD_SYNC_US=300" },
                              .timeout_s = 60 };
     unsigned n = 12;
     int status;
@@ -176,7 +177,7 @@ static void place_check(struct cut *c, const struct place *p, unsigned seeds)
     for (unsigned m = 0; m < ARRAY_LEN(models); m++) {
         for (unsigned i = 0; i < seeds && c->failures < FAILURES_MAX; i++) {
             choice = (struct crash_choice){ models[m], i < 2 ? i : rng_next(&c->rng) | 2 };
-            if (!image_good(c, p, &choice, BOOT_NEXT, i % 4 == 3 ? KV_CHECK | KV_GO_ON : KV_CHECK))
+            if (!image_good(c, p, &choice, BOOT_NEXT, i % 4 == 3 ? KV_CHECK | KV_GO_ON : i % 4 == 1 ? KV_CHECK : 0))
                 complain(c, p, &choice);
         }
     }
@@ -204,8 +205,8 @@ static void case_crashes(struct cut *c)
 {
     struct place *p = place_new(c, &c->log, c->data);
     size_t answers = count_answers(c), places = 0;
-    size_t want_answers = c->run.soak ? answers : 50, want_others = c->run.soak ? 2000 : 50;
-    unsigned seeds = c->run.soak ? 32 : 6;
+    size_t want_answers = c->run.soak ? answers : 40, want_others = c->run.soak ? 2000 : 40;
+    unsigned seeds = c->run.soak ? 32 : 5;
 
     c->images = c->rebuilt = c->failures = 0;
     while (c->failures < FAILURES_MAX && place_next(p)) {
@@ -214,13 +215,16 @@ static void case_crashes(struct cut *c)
         unsigned more = 0;
 
         /* a place where much is open gets more images */
-        if (p->is_record_write && (c->run.soak || rng_below(&c->rng, 2) == 0)) {
+        if (p->is_record_write && (c->run.soak || rng_below(&c->rng, 4) == 0)) {
             chosen = true;
             more = 6;
         }
-
-        /* the last event: what a clean stop leaves */
-        if (chosen || p->at == c->log.count) {
+        /* the index is, or is no longer, vouched for */
+        if (p->sync == (int)CRASH_SYNC_STATE || p->at == c->log.count) {
+            chosen = true;
+            more = c->run.soak ? 100 : 12;
+        }
+        if (chosen) {
             place_check(c, p, seeds + more + (unsigned)rng_below(&c->rng, 2));
             places++;
         }

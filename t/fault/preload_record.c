@@ -3,6 +3,7 @@
  *   PH_RECORD_DIR      the directory, absolute and without symbolic links
  *   PH_RECORD_LOG      the log, see t/lib/record_log.h; appended to
  *   PH_RECORD_MARK     a descriptor: what is written to it counts as an answer
+ *   PH_RECORD_SYNC_US  a sync takes so long before it takes effect, as on a disk
  *   PH_RECORD_SOCKETS  set: what is written to any socket counts as an answer, too
  *
  * One mutex is held over the call and its log entry, so that the order of the log is an order in which the calls took
@@ -44,6 +45,7 @@ static struct {
     size_t dir_len;
     int log_fd, mark_fd;
     bool has_sockets;
+    unsigned sync_us;
     uint32_t last_handle;
     struct open_file fds[FD_MAX];
 } rec = { .lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT, .log_fd = -1, .mark_fd = -1 };
@@ -81,6 +83,7 @@ static void start(void)
     memcpy(rec.dir, dir, rec.dir_len + 1);
     rec.mark_fd = mark != NULL ? (int)strtol(mark, NULL, 10) : -1;
     rec.has_sockets = getenv("PH_RECORD_SOCKETS") != NULL;
+    rec.sync_us = getenv("PH_RECORD_SYNC_US") != NULL ? (unsigned)strtoul(getenv("PH_RECORD_SYNC_US"), NULL, 10) : 0;
 }
 
 static bool enter(void)
@@ -574,6 +577,9 @@ static int sync_common(int fd, int (*call)(int), uint16_t flags)
 {
     int rc;
 
+    pthread_once(&rec.once, start);
+    if (rec.sync_us != 0)
+        usleep(rec.sync_us);
     if (!enter())
         return call(fd);
     rc = call(fd);

@@ -29,6 +29,7 @@ struct rebuild {
     char data[PATH_MAX], partition[PATH_MAX], lines[PATH_MAX];
     struct pinned pins[PINS];
     unsigned pin_count, emptied, rounds;
+    uint64_t bodies_made, bodies_found; /* by operations that brought octets; in the log */
     char why[400]; /* of the first fault; empty: none */
 };
 
@@ -70,8 +71,11 @@ static void work(struct rebuild *b, unsigned count)
         if (err.kind != want)
             wrong(b, "client %u operation %u: %s instead of %s: %s", c->client, step.n, err_kind_name(err.kind),
                   err_kind_name(want), err.text);
-        if (err.kind == ERR_NONE)
+        if (err.kind == ERR_NONE) {
             kv_client_apply(c, &step);
+            b->bodies_made += step.what == KV_OP_SET_BODY || step.what == KV_OP_SET_OCTETS ||
+                              step.what == KV_OP_JOB_ADD;
+        }
         c->answered = c->sent = step.n;
     }
 }
@@ -238,6 +242,35 @@ static bool begin(struct rebuild *b, uint64_t seed)
     return is_good(b);
 }
 
+static bool count_body(void *arg, const struct record *r, uint64_t segment UNUSED, uint64_t offset UNUSED)
+{
+    struct rebuild *b = arg;
+    const struct journal_type *t = journal_type_find(b->k.j, r->type);
+
+    /* in the log, or adopted from a file of its own */
+    if ((r->flags & RECORD_BODY) != 0 || (t != NULL && strcmp(t->name, "adopt") == 0))
+        b->bodies_found++;
+    return true;
+}
+
+/* J10: sharing and moving write no octets again. */
+static void case_once(struct rebuild *b)
+{
+    struct err err = ERR_INIT;
+
+    b->bodies_made = b->bodies_found = 0;
+    if (begin(b, b->run.seed + 500)) {
+        work(b, 2000);
+        if (is_good(b) && journal_walk(b->k.j, 0, count_body, b, &err) < 0)
+            wrong(b, "walking: %s", err.text);
+        if (b->bodies_found != b->bodies_made)
+            wrong(b, "the log holds %llu bodies", (unsigned long long)b->bodies_found);
+        kv_journal_close(&b->k);
+    }
+    fault_case(&b->run, "rebuild: a body is stored once however many refer to it", is_good(b), "%llu bodies made\n%s",
+               (unsigned long long)b->bodies_made, b->why);
+}
+
 static void case_discard(struct rebuild *b)
 {
     struct buf before = BUF_INIT, after = BUF_INIT;
@@ -316,6 +349,8 @@ int main(int argc, char **argv)
     fault_begin(&b->run, "rebuild", argc, argv);
     b->result = kv_result_new();
     rng_init(&b->rng, b->run.seed);
+    if (fault_wanted(&b->run, "once"))
+        case_once(b);
     if (fault_wanted(&b->run, "discard"))
         case_discard(b);
     if (fault_wanted(&b->run, "emptying"))

@@ -263,6 +263,10 @@ bool kv_model_line(struct kv_model *m, const char *line, char why[160])
         m->plan.freeing = n != 0;
         return true;
     }
+    if (fields == 3 && verb == 'V' && client < m->client_count) {
+        m->clients[client].seen = n;
+        return true;
+    }
     if (fields < 3 || client >= m->client_count || (verb != 'S' && verb != 'A')) {
         snprintf(why, 160, "no such line: %.100s", line);
         return false;

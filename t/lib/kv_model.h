@@ -6,7 +6,7 @@
  *           them, never stored: kv_fill makes them again. After a crash a client's state is the model after its last
  *           answered operation, or that plus the one still in flight.
  * Lines:    "S client n" before an operation is sent; "A client n kind" when it was answered (kind: enum err_kind, 0
- *           = success); "P 0 f" from here on plan.freeing is f.
+ *           = success); "V client n" when a reader saw it done before that; "P 0 f" from here on plan.freeing is f.
  * Threads:  plain values; one owner.
  */
 #ifndef T_KV_MODEL_H
@@ -72,6 +72,7 @@ struct kv_client {
     uint32_t client;
     uint32_t answered; /* n of the last answered operation */
     uint32_t sent;     /* answered, or answered + 1 while one is in flight */
+    uint32_t seen;     /* n of the last operation that a reader saw done */
     struct kv_mbucket buckets[KV_BUCKETS];
     uint32_t job_count;
     struct kv_mvalue jobs[KV_JOBS];

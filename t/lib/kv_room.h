@@ -64,6 +64,9 @@ int kv_run(struct kv_room *room, struct journal *j, const struct kv_step *step, 
 /* Does the journal hold exactly what the client's model says? `quick` leaves the octets of bodies unread. */
 bool kv_client_same(struct kv_room *room, struct journal *j, struct journal_view *v, const struct kv_client *c,
                     uint64_t seed, bool quick, char why[200]);
+/* Does a reader see the client's operation in flight done? Lengths and counts only. */
+bool kv_client_is_done(struct kv_room *room, struct journal *j, struct journal_view *v, const struct kv_client *c,
+                       const struct kv_plan *plan);
 /* All clients, and nothing else. A client with an operation in flight may hold it or not; the model is brought in
  * line with what was found (answered = sent). Returns the number of differences, each said in one line. */
 int kv_compare(struct kv_room *room, struct journal *j, struct kv_model *m, bool quick, journal_say_fn *say, void *arg);

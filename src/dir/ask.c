@@ -87,7 +87,7 @@ static bool answer_exact(struct question *x)
 
 static bool answer_subaddress(struct question *x)
 {
-    slice whole = x->name.local, base = whole, given = x->q->address.local;
+    slice whole = x->name.local, given = x->q->address.local, base;
     bool found = false;
 
     if (x->conf->subaddress.len != 1)

@@ -4,6 +4,7 @@
 #include "base/utf8.h"
 #include "mail/idna.h"
 
+#define USER_ID_MAX_OCTETS 127      /* STO-004 */
 #define RECORD_ESTIMATE_BYTES 2048u /* of a change but for an alias's targets */
 
 struct change { /* one run of an operation */
@@ -163,6 +164,8 @@ static int user_add(struct change *x, struct err *err)
 
     if (address_read(x, err) < 0 || dir_user_name_check(x->name.local, err) < 0)
         return -1;
+    if (x->name.local.len + 1 + x->name.domain.len > USER_ID_MAX_OCTETS)
+        return err_set(err, ERR_SYNTAX, "a user's address has at most %d octets", USER_ID_MAX_OCTETS);
     if (address_find(x->view, &x->name, &kind, &id))
         return is_taken(x, kind, err);
     e.name = x->name;
@@ -229,7 +232,7 @@ static int targets_read(struct change *x, struct buf *out, uint32_t *count, stru
 {
     const json_t *list = json_object_get(x->c->fields, "targets");
     size_t n = json_array_size(list);
-    slice target;
+    slice target = SLICE_NONE;
 
     if (json_object_size(x->c->fields) != 1 || n == 0)
         return err_set(err, ERR_SYNTAX, "targets: a list of at least one address expected, and nothing else");

@@ -4,7 +4,7 @@
  *           journal, or later by a directory server (a second implementation of the same calls). Changes are journal
  *           operations. Record types 0x0300-, tables 60-; every record but an ending one is the whole object.
  * Names:    domains are kept as lower-case A-labels, whichever form they come in; local parts in lower case, and they
- *           compare ASCII-caseless. A name is a user or an alias, never both. Names of users: STO-004 .. STO-006.
+ *           compare ASCII-caseless. A name is a user or an alias, never both. Names of users: STO-002 .. STO-005.
  *           Store user id: `user` in the default domain and `user@domain` in others (STO-001).
  * Order:    the exact address; without the subaddress; postmaster and abuse: the first active administrator, of the
  *           domain if it has one. A login (want_secrets) is the exact address of a user, nothing else.
@@ -85,7 +85,7 @@ bool dir_domain_is_local(struct dir *d, slice domain);
 #define DIR_SERVER_SECRET_BYTES 32
 bool dir_server_secret(struct dir *d, unsigned char out[DIR_SERVER_SECRET_BYTES]);
 
-/* May a user of the appliance have this local part? STO-004 .. STO-006. ERR_SYNTAX says what is wrong. Pure. */
+/* May a user of the appliance have this local part? STO-002, STO-003, STO-005. ERR_SYNTAX says what is wrong. Pure. */
 int dir_user_name_check(slice local, struct err *err);
 
 /* --- changes: fill, journal_submit(&c->op) or dir_change_wait; checked in the transaction ------------------------- */

@@ -49,7 +49,7 @@ static slice lowered(slice name, struct arena *mem)
 int idna_to_ascii(slice domain, struct arena *mem, slice *out, struct err *err)
 {
     char *ascii = NULL;
-    slice name = SLICE_NONE;
+    slice name;
     int rc;
 
     if (domain.len > 0 && domain.ptr[domain.len - 1] == '.')

@@ -170,6 +170,26 @@ static void dir_change__set_leaves_the_rest(void **state)
     (void)state;
 }
 
+/* STO-004: with its domain a user id has 127 octets at most */
+static void dir_change__longest_user_id(void **state)
+{
+    static const char domain[] = "d23456789.d23456789.d23456789.d23456789.d23456789.d23456789.d23.example";
+    struct dir_site s;
+    char name[200];
+
+    dir_site_begin(&s);
+    assert_int_equal(dir_site_do(&s, DIR_DOMAIN_ADD, domain, NULL, NULL), ERR_NONE);
+    for (unsigned more = 0; more < 2; more++) {
+        int local = 127 - 1 - (int)strlen(domain) + (int)more;
+
+        snprintf(name, sizeof(name), "%0*d@%s", local, 0, domain);
+        assert_int_equal(strlen(name), 127 + more);
+        assert_int_equal(dir_site_do(&s, DIR_USER_ADD, name, NULL, NULL), more == 0 ? ERR_NONE : ERR_SYNTAX);
+    }
+    dir_site_end(&s);
+    (void)state;
+}
+
 /* --- questions ---------------------------------------------------------------------------------------------------- */
 
 static void town_make(struct dir_site *s)
@@ -582,6 +602,7 @@ int main(void)
         cmocka_unit_test(dir_names__domains_in_one_form),
         cmocka_unit_test(dir_change__refusals),
         cmocka_unit_test(dir_change__set_leaves_the_rest),
+        cmocka_unit_test(dir_change__longest_user_id),
         cmocka_unit_test(dir_ask__answers),
         cmocka_unit_test(dir_ask__default_domain),
         cmocka_unit_test(dir_ask__no_administrator),

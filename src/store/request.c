@@ -210,10 +210,13 @@ static void range_push(struct buf *b, uint32_t uid, bool joins)
 /* Does the pair (from, to) continue the last pair of ranges? Then both grow, so that the lists stay in step. */
 static bool pair_joins(const struct request *q, uint32_t from, uint32_t to)
 {
-    const struct uid_range *f = (const struct uid_range *)(const void *)(q->from.ptr + q->from.len) - 1;
-    const struct uid_range *t = (const struct uid_range *)(const void *)(q->to.ptr + q->to.len) - 1;
+    const struct uid_range *f, *t;
 
-    return q->from.len != 0 && f->last + 1 == from && t->last + 1 == to;
+    if (q->from.len == 0)
+        return false;
+    f = (const struct uid_range *)(const void *)(q->from.ptr + q->from.len) - 1;
+    t = (const struct uid_range *)(const void *)(q->to.ptr + q->to.len) - 1;
+    return f->last + 1 == from && t->last + 1 == to;
 }
 
 static void count_done(const struct request *q, const struct piece *p)

@@ -1,4 +1,5 @@
-/* Whatever the line, the parsers end with a value or a reason; a path that was read prints to one that reads the same. */
+/* Whatever the line, the parsers end with a value or a reason; a path that was read prints to one that reads
+ * the same. */
 #include "smtp/syntax.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -73,7 +73,8 @@ static void smtp_session__answers_commands(void **state)
         { "QUIT now\r\nQUIT\r\n", "501,221", "501 5.5.4 This command takes no arguments" },
         { "HELO c.test\r\nQUIT\r\n", "250,221", "250 mail.example.test\r\n" },
         { "EHLO c.test\r\nQUIT\r\n", "250,221", "250-SIZE 65536\r\n" },
-        { "EHLO c.test\r\nQUIT\r\n", "250,221", "250-PIPELINING\r\n250-SIZE 65536\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n" },
+        { "EHLO c.test\r\nQUIT\r\n", "250,221",
+          "250-PIPELINING\r\n250-SIZE 65536\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n" },
         { "EHLO [127.0.0.1]\r\nQUIT\r\n", "250,221", NULL },
         { "EHLO\r\nEHLO a b\r\nHELO a..b\r\nQUIT\r\n", "501,501,501,221", "501 5.5.4 Not a host name" },
         { "LHLO c.test\r\nQUIT\r\n", "500,221", NULL },
@@ -177,7 +178,8 @@ static void check_ledger(struct smtp_site *s, const char *what, int created, int
                          int merged)
 {
     json_t *l = smtp_site_ledger(s);
-    int64_t seen[5] = { json_get_int(l, "created", -1), json_get_int(l, "delivered", -1), json_get_int(l, "refused", -1),
+    int64_t seen[5] = { json_get_int(l, "created", -1), json_get_int(l, "delivered", -1),
+                        json_get_int(l, "refused", -1),
                         json_get_int(l, "expanded", -1), json_get_int(l, "merged", -1) };
     int64_t want[5] = { created, delivered, refused, expanded, merged };
 
@@ -205,20 +207,21 @@ static void intake_ledger__closes_after_every_kind(void **state)
         { &smtp_protocol, HI FROM TO("alice") TO("ALICE") TO("alice+tag") "DATA\r\n\r\nx\r\n.\r\n",
           "250,250,250,250,250,354,250", 3, 1, 0, 0, 2, true },
         { &smtp_protocol, HI FROM TO("team") "DATA\r\n\r\nx\r\n.\r\n", "250,250,250,354,250", 3, 2, 0, 1, 0, true },
-        { &smtp_protocol, HI FROM TO("team") TO("bob") "DATA\r\n\r\nx\r\n.\r\n", "250,250,250,250,354,250", 4, 2, 0, 1, 1,
-          true },
+        { &smtp_protocol, HI FROM TO("team") TO("bob") "DATA\r\n\r\nx\r\n.\r\n",
+          "250,250,250,250,354,250", 4, 2, 0, 1, 1, true },
         { &smtp_protocol, HI FROM TO("nested") "DATA\r\n\r\nx\r\n.\r\n", "250,250,250,354,250", 4, 3, 0, 1, 0, true },
         { &smtp_protocol, HI FROM TO("partly") "DATA\r\n\r\nx\r\n.\r\n", "250,250,250,354,250", 2, 1, 0, 1, 0, true },
         /* refused after the octets */
         { &smtp_protocol, HI FROM TO("alice") "DATA\r\na\nb\r\n.\r\n", "250,250,250,354,554", 1, 0, 1, 0, 0, false },
-        { &smtp_protocol, HI FROM TO("alice") TO("full") "DATA\r\n\r\nx\r\n.\r\n", "250,250,250,250,354,452", 2, 0, 2, 0,
-          0, false },
-        { &smtp_protocol, HI FROM TO("team") "DATA\r\nDelivered-To: bob@example.test\r\n\r\n.\r\n", "250,250,250,354,554",
-          3, 0, 2, 1, 0, false },
+        { &smtp_protocol, HI FROM TO("alice") TO("full") "DATA\r\n\r\nx\r\n.\r\n",
+          "250,250,250,250,354,452", 2, 0, 2, 0, 0, false },
+        { &smtp_protocol, HI FROM TO("team") "DATA\r\nDelivered-To: bob@example.test\r\n\r\n.\r\n",
+          "250,250,250,354,554", 3, 0, 2, 1, 0, false },
         /* not begun, or not finished: no recipient was ever taken */
         { &smtp_protocol, HI FROM TO("alice") "RSET\r\n", "250,250,250,250", 0, 0, 0, 0, 0, false },
         { &smtp_protocol, HI FROM TO("nobody") "DATA\r\n", "250,250,550,554", 0, 0, 0, 0, 0, false },
-        { &smtp_protocol, HI FROM TO("alice") "DATA\r\nSubject: cut\r\n\r\nx", "250,250,250,354", 0, 0, 0, 0, 0, false },
+        { &smtp_protocol, HI FROM TO("alice") "DATA\r\nSubject: cut\r\n\r\nx",
+          "250,250,250,354", 0, 0, 0, 0, 0, false },
         { &smtp_protocol, HI FROM TO("alice") "BDAT 3\r\n\r\nx", "250,250,250,250", 0, 0, 0, 0, 0, false },
         /* LMTP: one answer each; an alias stands or falls as a whole */
         { &lmtp_protocol, "LHLO c.test\r\n" FROM TO("alice") TO("full") TO("bob") "DATA\r\n\r\nx\r\n.\r\n",
@@ -361,7 +364,8 @@ static void intake_body__keeps_its_limits(void **state)
 {
     static const struct row rows[] = {
         { HI FROM TO("bob") "DATA\r\nReceived: 1\r\nReceived: 2\r\nReceived: 3\r\nReceived: 4\r\nReceived: 5\r\n"
-                            "Received: 6\r\nReceived: 7\r\nReceived: 8\r\nReceived: 9\r\nReceived: 10\r\n\r\n.\r\nQUIT\r\n",
+                            "Received: 6\r\nReceived: 7\r\nReceived: 8\r\nReceived: 9\r\nReceived: 10\r\n"
+                            "\r\n.\r\nQUIT\r\n",
           "250,250,250,354,250,221", NULL },
         { HI FROM TO("bob") "DATA\r\nReceived: 1\r\nReceived: 2\r\nReceived: 3\r\nReceived: 4\r\nReceived: 5\r\n"
                             "Received: 6\r\nReceived: 7\r\nReceived: 8\r\nReceived: 9\r\nReceived: 10\r\n"
@@ -397,7 +401,8 @@ static void intake_body__keeps_its_limits(void **state)
     smtp_site_destroy(&s);
 }
 
-/* Who speaks before the greeting is refused at once; who waits gets it when the delay is over; neighbours do not wait. */
+/* Who speaks before the greeting is refused at once; who waits gets it when the delay is over; neighbours do not
+ * wait. */
 static void smtp_session__refuses_early_talkers(void **state)
 {
     struct smtp_site *s = smtp_site_new("{\"smtp\": {\"greeting_delay_ms\": 30000}}");
@@ -423,7 +428,8 @@ static void smtp_session__refuses_early_talkers(void **state)
 static void submission_session__wants_authentication(void **state)
 {
     static const struct row rows[] = {
-        { HI FROM TO("alice") "DATA\r\nRSET\r\nQUIT\r\n", "250,530,503,503,250,221", "530 5.7.0 Authentication required" },
+        { HI FROM TO("alice") "DATA\r\nRSET\r\nQUIT\r\n", "250,530,503,503,250,221",
+          "530 5.7.0 Authentication required" },
         { FROM "QUIT\r\n", "503,221", NULL },
     };
 

@@ -276,7 +276,8 @@ static void smtp_bdat__reads_size_and_last(void **state)
         bool is_last;
     } rows[] = {
         { "0", 0, 0, false },       { "12 LAST", 0, 12, true }, { "12 last", 0, 12, true }, { "", -1, 0, false },
-        { "12 FIRST", -1, 0, false }, { "-1", -1, 0, false },   { "LAST", -1, 0, false },   { "1 LAST x", -1, 0, false },
+        { "12 FIRST", -1, 0, false }, { "-1", -1, 0, false },   { "LAST", -1, 0, false },
+        { "1 LAST x", -1, 0, false },
         { "99999999999999999999", -1, 0, false },
     };
 

@@ -123,8 +123,10 @@ enum proxy_result proxy_parse(slice in, struct net_addr *peer, struct net_addr *
         r = in.len < v1.len ? PROXY_MORE : v1_take(in, peer, local, used);
     else if (slice_starts(in, slice_sub(v2, 0, in.len)))
         r = in.len < v2.len ? PROXY_MORE : v2_take(in, peer, local, used);
-    if (r != PROXY_OK)
+    if (r != PROXY_OK) {
         *peer = *local = (struct net_addr){ 0 };
+        *used = 0;
+    }
     net_addr_unmap(peer);
     net_addr_unmap(local);
     return r;

@@ -67,13 +67,14 @@ static void spaces_put(struct buf *out, size_t n)
         buf_put_byte(out, ' ');
 }
 
+/* row NULL: the head, whose names stand where the values of the first row stand: numbers to the right. */
 static void table_row(struct buf *out, const char *const *names, const size_t *widths, size_t columns,
-                      const json_t *row)
+                      const json_t *first, const json_t *row)
 {
     for (size_t c = 0; c < columns; c++) {
-        const json_t *v = row != NULL ? json_object_get(row, names[c]) : NULL;
+        const json_t *v = json_object_get(row, names[c]);
         size_t width = row != NULL ? cell_width(v) : slice_str(names[c]).len;
-        bool right = json_is_number(v);
+        bool right = json_is_number(row != NULL ? v : json_object_get(first, names[c]));
 
         if (right)
             spaces_put(out, widths[c] - width);
@@ -107,9 +108,9 @@ static void table_put(struct buf *out, const json_t *rows)
             if (width > widths[c])
                 widths[c] = width;
         }
-    table_row(out, names, widths, columns, NULL);
+    table_row(out, names, widths, columns, json_array_get(rows, 0), NULL);
     for (size_t i = 0; i < json_array_size(rows); i++)
-        table_row(out, names, widths, columns, json_array_get(rows, i));
+        table_row(out, names, widths, columns, json_array_get(rows, 0), json_array_get(rows, i));
 }
 
 static size_t names_width(const json_t *o, size_t prefix)

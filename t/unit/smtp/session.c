@@ -82,6 +82,7 @@ static void smtp_session__answers_commands(void **state)
         { TO("alice") "DATA\r\nQUIT\r\n", "503,503,221", NULL },
         { HI TO("alice") "DATA\r\nQUIT\r\n", "250,503,503,221", "503 5.5.1 MAIL first" },
         { HI FROM FROM "QUIT\r\n", "250,250,503,221", "503 5.5.1 A message is under way" },
+        { HI FROM TO("alice") "DATA x\r\nRSET x\r\nQUIT\r\n", "250,250,250,501,501,221", NULL },
         { HI FROM "DATA\r\nQUIT\r\n", "250,250,503,221", "503 5.5.1 RCPT first" },
         { HI FROM TO("nobody") "DATA\r\nQUIT\r\n", "250,250,550,554,221", "550 5.1.1 No such user here" },
         { HI FROM "RCPT TO:<x@other.test>\r\nQUIT\r\n", "250,250,550,221", "550 5.7.1 Relaying denied" },
@@ -360,6 +361,46 @@ static void intake_body__is_the_same_however_it_comes(void **state)
     smtp_site_destroy(&s);
 }
 
+/* Wherever a part ends, the header's end is found, and both recipients see the same message behind their own fields. */
+static void intake_body__finds_the_header_in_pieces(void **state)
+{
+    static const char *const messages[] = { "A: b\r\nC: d\r\n\r\nbody\r\n\r\nmore\r\n", "\r\nno header\r\n", "A: b\r\n",
+                                            "A: b\r\n\r\n" };
+    struct smtp_site *s = smtp_site_new(NULL);
+    struct buf send = BUF_INIT, seen = BUF_INIT;
+    unsigned number = 0;
+
+    (void)state;
+    for (size_t m = 0; m < ARRAY_LEN(messages); m++) {
+        size_t len = strlen(messages[m]);
+
+        for (size_t at = 0; at <= len; at++) { /* at == 0: octet by octet */
+            buf_reset(&send);
+            buf_put_str(&send, HI FROM TO("team"));
+            for (size_t i = 0; at == 0 && i < len; i++)
+                buf_printf(&send, "BDAT 1\r\n%c", messages[m][i]);
+            if (at != 0)
+                buf_printf(&send, "BDAT %zu\r\n%.*s", at, (int)at, messages[m]);
+            buf_printf(&send, "BDAT %zu LAST\r\n%s", at == 0 ? 0 : len - at, at == 0 ? "" : messages[m] + at);
+            after(session(s, &smtp_protocol, buf_str(&send)), "OK id=");
+            number++;
+            for (unsigned u = 0; u < 2; u++) {
+                const char *text;
+
+                buf_reset(&seen);
+                smtp_site_message(s, u == 0 ? "alice" : "bob", number, &seen);
+                text = after(buf_str(&seen), u == 0 ? "Delivered-To: alice" : "Delivered-To: bob");
+                text = after(after(text, ";\r\n\t"), "\r\n");
+                if (strcmp(text, messages[m]) != 0)
+                    fail_msg("message %zu cut at %zu, user %u: '%s'", m, at, u, text);
+            }
+        }
+    }
+    buf_free(&send);
+    buf_free(&seen);
+    smtp_site_destroy(&s);
+}
+
 static void intake_body__keeps_its_limits(void **state)
 {
     static const struct row rows[] = {
@@ -447,6 +488,7 @@ int main(void)
         cmocka_unit_test(intake_ledger__closes_after_every_kind),
         cmocka_unit_test(intake_body__gets_trace_fields),
         cmocka_unit_test(intake_body__is_the_same_however_it_comes),
+        cmocka_unit_test(intake_body__finds_the_header_in_pieces),
         cmocka_unit_test(intake_body__keeps_its_limits),
         cmocka_unit_test(smtp_session__refuses_early_talkers),
         cmocka_unit_test(submission_session__wants_authentication),

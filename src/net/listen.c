@@ -224,7 +224,7 @@ static void place_destroy(struct net_server *n, struct place *p)
     mem_free(p);
 }
 
-/* One socket per worker, so that the kernel spreads connections; a unix socket cannot be shared so and is duplicated. */
+/* One socket per worker, so that the kernel spreads connections; a unix socket cannot be and is duplicated. */
 static int place_bind(struct net_server *n, struct place *p, const struct listener_conf *l, struct err *err)
 {
     for (unsigned i = 0; i < n->worker_count; i++) {

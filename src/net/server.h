@@ -34,8 +34,8 @@ struct net_setup {
     const char *dir; /* DIR: for relative paths; copied */
 };
 int net_server_new(struct net_server **out, const struct net_setup *setup, struct err *err);
-/* Before net_server_start: "listeners with this protocol name are served so". service is given to sessions. Listeners of
- * a protocol that nobody registered are an error at start. */
+/* Before net_server_start: "listeners with this protocol name are served so". service is given to sessions. Listeners
+ * of a protocol that nobody registered are an error at start. */
 void net_server_protocol(struct net_server *n, const char *protocol_name, const struct protocol *p, void *service);
 int net_server_start(struct net_server *n, struct err *err); /* threads run, sockets listen */
 int net_server_reload(struct net_server *n, struct conf_set *conf, struct err *err); /* on failure nothing changed */

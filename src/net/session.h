@@ -1,8 +1,8 @@
 /* session.h - what all protocol sessions share: the driver, the buffered stream with framing, waiting, timeouts, TLS.
  *
  * Model:    a protocol gives a `struct protocol` row. The room net accepts, makes the session object (session_bytes,
- *           the protocol's struct begins with `struct session`), and calls `step` whenever input came, output drained, a
- *           wait ended. step works on what there is and says what it needs next. Idle sessions hold no buffers: input
+ *           the protocol's struct begins with `struct session`), and calls `step` whenever input came, output drained,
+ *           a wait ended. step works on what there is and says what it needs next. Idle sessions hold no buffers: input
  *           and output buffers come from the worker when octets flow and go back when empty.
  *
  *             AGAIN       call me once more
@@ -14,10 +14,11 @@
  *
  * Stopping: when the server stops or the user is disabled, net sets s->is_draining. A session that rests in WANT_READ
  *           and has not set s->is_busy gets `stopping` (put a farewell) and is closed; others when they come to rest,
- *           or at the end of the grace. So a protocol sets is_busy only while a stop should wait for its peer's next input
- *           (a message under way), and needs to do nothing else.
+ *           or at the end of the grace. So a protocol sets is_busy only while a stop should wait for its peer's next
+ *           input (a message under way), and needs to do nothing else.
  * Threads:  a session belongs to one worker (reactor) from accept to close. session_wake from its own thread only;
- *           other threads post. Answers carry the session id: session_find on the worker, NULL = it is gone, drop the answer.
+ *           other threads post. Answers carry the session id: session_find on the worker, NULL = it is gone, drop the
+ *           answer.
  * Lifetime: s->mem lives with the session, s->cmd_mem is reset by the protocol when a command or message ends. `closed`
  *           is the last call; what the session has in flight with other threads must not point into it.
  * Limits:   net.connections_max, net.connections_per_host; output above STREAM_OUT_HIGH stops step until drained.
@@ -112,7 +113,8 @@ enum frame stream_line(struct stream *st, size_t max, bool lf_ok, slice *line);
 /* Up to max raw octets (literals, BDAT); at least 1. */
 enum frame stream_octets(struct stream *st, size_t max, slice *part);
 /* Message data of RFC 5321 4.5.2: dots removed, CRLF kept. *end: the final dot was seen (part is empty then).
- * FRAME_BARE: a bare CR or LF was met (smuggling); from then on parts are to be thrown away, the call goes on to the real end. */
+ * FRAME_BARE: a bare CR or LF was met (smuggling); from then on parts are to be thrown away, the call goes on to the
+ * real end. */
 enum frame stream_dot(struct stream *st, slice *part, bool *end);
 bool stream_has_input(const struct stream *st); /* octets are buffered (pipelining) */
 bool stream_eof(const struct stream *st);

@@ -1,5 +1,5 @@
-/* TLS in a session's life: the handshake on a helper. While a helper works the session has no TLS state and its socket is
- * not watched, so nothing is shared; a session that ends meanwhile is simply not found when the answer comes. */
+/* TLS in a session's life: the handshake on a helper. While a helper works the session has no TLS state and its socket
+ * is not watched, so nothing is shared; a session that ends meanwhile is simply not found when the answer comes. */
 #include <errno.h>
 #include <sys/socket.h>
 

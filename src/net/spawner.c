@@ -6,12 +6,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -211,6 +213,16 @@ void spawner_stop(struct spawner **spp)
     *spp = NULL;
 }
 
+/* Without user 0 the kernel has taken them already; what a service manager gave in addition goes here. */
+static void capabilities_drop(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { 0 };
+
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    syscall(SYS_capset, &head, none); /* fewer is always allowed */
+}
+
 int spawner_drop(struct spawner *sp, const char *user, struct err *err)
 {
     (void)sp;
@@ -230,7 +242,8 @@ int spawner_drop(struct spawner *sp, const char *user, struct err *err)
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_sys(err, errno, "giving up new privileges");
-    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); /* kernels without it have none */
+    if (geteuid() != 0)
+        capabilities_drop();
     return 0;
 }
 

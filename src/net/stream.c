@@ -1,4 +1,4 @@
-/* The buffered stream: framing over the input buffer, and the queue of output. What touches the socket is stream_io.c. */
+/* The buffered stream: framing over the input buffer, and the queue of output. stream_io.c touches the socket. */
 #include "net/internal.h"
 
 #include <stdarg.h>

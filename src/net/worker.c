@@ -13,8 +13,8 @@
 struct counter net_counters[NC_COUNT] = {
     [NC_ACCEPTED] = { "net.accepted", "connections accepted", COUNTER_TOTAL, 0 },
     [NC_OPEN] = { "net.open", "connections open now", COUNTER_GAUGE, 0 },
-    [NC_BUSY] = { "net.refused_busy", "connections refused because of net.connections_max or memory", COUNTER_TOTAL, 0 },
-    [NC_BUSY_HOST] = { "net.refused_host", "connections refused because of net.connections_per_host", COUNTER_TOTAL, 0 },
+    [NC_BUSY] = { "net.refused_busy", "connections refused: net.connections_max or memory", COUNTER_TOTAL, 0 },
+    [NC_BUSY_HOST] = { "net.refused_host", "connections refused: net.connections_per_host", COUNTER_TOTAL, 0 },
     [NC_ACCEPT_FAILED] = { "net.accept_failed", "times that accept failed for want of something", COUNTER_TOTAL, 0 },
     [NC_TIMEOUTS] = { "net.timeouts", "connections closed because the peer was too slow", COUNTER_TOTAL, 0 },
     [NC_IN_BYTES] = { "net.in_bytes", "octets received, TLS removed", COUNTER_TOTAL, 0 },
@@ -25,7 +25,7 @@ struct counter net_counters[NC_COUNT] = {
     [NC_TLS_RESUMED] = { "net.tls_resumed", "tickets of earlier TLS sessions accepted", COUNTER_TOTAL, 0 },
     [NC_TLS_FAILED] = { "net.tls_failed", "TLS handshakes that failed", COUNTER_TOTAL, 0 },
     [NC_TLS_INJECTED] = { "net.tls_injected", "STARTTLS with input behind it, which was dropped", COUNTER_TOTAL, 0 },
-    [NC_SHORT_FILES] = { "net.short_files", "connections cut because a file was shorter than announced", COUNTER_TOTAL, 0 },
+    [NC_SHORT_FILES] = { "net.short_files", "connections cut because a file was too short", COUNTER_TOTAL, 0 },
 };
 
 /* What a set without the section (tests) gets: the table's defaults that this room reads. */

@@ -1,7 +1,7 @@
 /* worker.h - one reactor with its sessions: making them from connected sockets, driving and ending them.
  *
- * Model:    struct worker (session.h) is embedded by its owner: net_server, or a test that drives the reactor itself and
- *           hands over one end of a socket pair.
+ * Model:    struct worker (session.h) is embedded by its owner: net_server, or a test that drives the reactor itself
+ *           and hands over one end of a socket pair.
  * Threads:  the reactor's own (or none while it does not run).
  * Lifetime: worker_free when no session is left (worker_stop ... worker_is_idle, or worker_cut).
  */

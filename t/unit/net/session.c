@@ -121,8 +121,8 @@ static const char dialogue[] = "echo one\r\necho two\r\nbare\rcr\r\nlone\nline\r
                                "..a\r\n.b\r\n\r\n.\r\necho three\r\ndata\r\nx\n.\n\r\n.\r\ndata\r\n.\r\necho four\r\n"
                                "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
                                "7890123456789\r\n"
-                               "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567"
-                               "8901234567890\r\nquit\r\necho never\r\n";
+                               "012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
+                               "78901234567890\r\nquit\r\necho never\r\n";
 static const char replies[] = "hello\r\none\r\ntwo\r\nbare\r\nbare\r\nwhat?\r\n\r\n.\r\n\r\ndata 9 41913626032780\r\n"
                               "three\r\nbad 6 0\r\ndata 0 0\r\nfour\r\nwhat?\r\nlong\r\nbye\r\n";
 

@@ -1,8 +1,8 @@
 /* echo.h - a tiny protocol that uses all that net/session.h offers; for the tests of the room net.
  *
  * Commands, one a line: "echo TEXT", "octets N" + N octets, "data" + a dot-stuffed body (answers its length and
- * checksum), "big N" (N octets of output), "file N" (N octets of the service's file), "wait" (until session_wake), "tls",
- * "busy", "quit". Lines of at most ECHO_LINE_MAX octets.
+ * checksum), "big N" (N octets of output), "file N" (N octets of the service's file), "wait" (until session_wake),
+ * "tls", "busy", "quit". Lines of at most ECHO_LINE_MAX octets.
  */
 #ifndef T_LIB_ECHO_H
 #define T_LIB_ECHO_H

@@ -154,7 +154,8 @@ static void list__matches(void **state)
         bool wanted;
     } rows[] = {
         { "*", "a/b", true },        { "%", "a/b", false },      { "%", "a", true },          { "%/%", "a/b", true },
-        { "a*", "b", false },        { "*b", "a/b/b", true },    { "%b", "a/b", false },      { "inbox", "INBOX", true },
+        { "a*", "b", false },        { "*b", "a/b/b", true },    { "%b", "a/b", false },
+        { "inbox", "INBOX", true },
         { "InBox/%", "INBOX/x", true }, { "*/%", "a/b/c", true }, { "", "", true },           { "a%c", "abc", true },
         { "a%c", "a/c", false },     { "*a%c", "xa/aac", true }, { "abc", "ab", false },      { "ab", "abc", false },
     };

@@ -105,8 +105,8 @@ static json_t *document_make(const struct init *in)
     json_t *o = json_object(), *server = json_object();
 
     json_object_set_new(o, "description",
-                        json_string("Everything not named here has a default: posthouse config show --effective. What a "
-                                    "key means: posthouse config describe KEY. Domains and users are kept by "
+                        json_string("Everything not named here has a default: posthouse config show --effective. "
+                                    "What a key means: posthouse config describe KEY. Domains and users are kept by "
                                     "'posthouse domain' and 'posthouse user'."));
     json_object_set_new(server, "hostname", json_from_slice(slice_str(in->hostname)));
     if (in->port_offset != 0)

@@ -73,8 +73,8 @@ const struct config_section config_sections[] = {
     { CONF_POP3, "pop3", &pop3_keys, NULL, NULL },
     { CONF_CONTROL, "control", &control_keys, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,
-      "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once there "
-      "is a queue." },
+      "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once "
+      "there is a queue." },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);
 

@@ -4,7 +4,8 @@
  *           socket (control/status.h); a verb whose daemon is down runs the same function on the data it opened itself.
  *           A function fills call->result or err, and call->hint with what to do next.
  * Threads:  RPC_MAIN and RPC_LATER functions: the daemon's main thread, and they do not wait. All others: a helper, so
- *           they may wait for the journal; env is only read there, but for what they reach through it has its own rules.
+ *           they may wait for the journal; env is only read there, and what they reach through it has rules of its
+ *           own.
  * Errors:   JSON-RPC 2.0 codes on the wire; a function's own failures are code -32000 with {"kind", "hint"} as data.
  */
 #ifndef CONTROL_RPC_H

@@ -277,8 +277,8 @@ static void request_read(struct client *c, slice line)
     snprintf(text, sizeof text, "unknown method \"%.60s\"%s%s%s", name.len != 0 ? (const char *)name.ptr : "",
              near != NULL ? "; did you mean \"" : "", near != NULL ? near : "", near != NULL ? "\"?" : "");
     if (!json_is_object(o) || !slice_eq(json_get_str(o, "jsonrpc"), SLICE("2.0")) || name.len == 0)
-        error_send(c, id, -32600, "expected {\"jsonrpc\": \"2.0\", \"id\": …, \"method\": …, \"params\": {…}}", "syntax",
-                   NULL);
+        error_send(c, id, -32600, "expected {\"jsonrpc\": \"2.0\", \"id\": …, \"method\": …, \"params\": {…}}",
+                   "syntax", NULL);
     else if (c->method == NULL)
         error_send(c, id, -32601, text, "notfound", NULL);
     else if (rpc_params_check(c->method, params, &err) < 0)
@@ -359,7 +359,8 @@ static void refuse(int fd, const char *text)
     struct buf line = BUF_INIT;
 
     counter_add(&counters[CC_REFUSED], 1);
-    buf_printf(&line, "{\"jsonrpc\": \"2.0\", \"id\": null, \"error\": {\"code\": -32000, \"message\": \"%s\"}}\n", text);
+    buf_printf(&line, "{\"jsonrpc\": \"2.0\", \"id\": null, \"error\": {\"code\": -32000, \"message\": \"%s\"}}\n",
+               text);
     if (send(fd, line.ptr, line.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
         diag_debug("control", "a refused peer of the status socket left");
     buf_free(&line);

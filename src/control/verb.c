@@ -250,7 +250,7 @@ static void words_of(const struct verb_table *t, const char *name, struct buf *o
         if (t->rows[i].sub != NULL)
             buf_printf(out, "%s ", t->rows[i].sub);
         for (const struct verb_option *o = t->rows[i].options; o != NULL && o->name != NULL; o++)
-            if (memmem(out->ptr, out->len, o->name, strlen(o->name)) == NULL)
+            if (slice_find(buf_slice(out), slice_str(o->name)) < 0)
                 buf_printf(out, "%s ", o->name);
     }
     for (const struct verb_option *o = common_options; o->name != NULL; o++)

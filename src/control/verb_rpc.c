@@ -36,7 +36,8 @@ int verb_open_failed(const struct verb_call *call, const struct err *err)
 {
     switch (err->kind) {
     case ERR_NOTFOUND:
-        return verb_fail(call, err, "name the data directory with --dir DIR or POSTHOUSE_DIR; 'posthouse init' makes one");
+        return verb_fail(call, err,
+                         "name the data directory with --dir DIR or POSTHOUSE_DIR; 'posthouse init' makes one");
     case ERR_DENIED:
         if (err->sys != 0)
             return verb_fail(call, err, "run this as the user who owns %s", call->dir);

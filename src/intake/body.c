@@ -146,7 +146,8 @@ static bool writer_put(struct intake_tx *tx, slice s)
 
     if (s.len == 0 || body_writer_write(tx->writer, s, &err) == 0)
         return true;
-    diag_warn("intake", "message %.*s: %s", (int)sizeof tx->id, tx->id, err.text);
+    if (err.kind != ERR_FULL)
+        diag_warn("intake", "message %.*s: %s", (int)sizeof tx->id, tx->id, err.text);
     body_spoil(tx, err.kind == ERR_FULL    ? INTAKE_R_FULL
                    : err.kind == ERR_LIMIT ? INTAKE_R_TOO_LARGE
                                            : INTAKE_R_TEMP);

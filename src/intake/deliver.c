@@ -118,8 +118,10 @@ static enum intake_reply of_failure(const struct intake_tx *tx, const struct err
 {
     if (tx->run_verdict != INTAKE_REPLY_COUNT)
         return tx->run_verdict;
+    if (err->kind == ERR_FULL) /* the journal has said so; a line for each message would fill the rest */
+        return INTAKE_R_FULL;
     diag_warn("intake", "message %.*s refused: %s", (int)sizeof tx->id, tx->id, err->text);
-    return err->kind == ERR_FULL ? INTAKE_R_FULL : INTAKE_R_TEMP;
+    return INTAKE_R_TEMP;
 }
 
 static void deliver_done(struct journal_op *op)

@@ -1,7 +1,8 @@
 /* short.h - "routes": the short form of a rewrite rule and a channel, [["example.net", "smtp:[10.0.0.9]:25"]].
  *
  * Model:    a row is a domain pattern and where its mail goes: "CHANNEL:HOST[:PORT]", host being a name or an address
- *           in brackets, or "lmtp:/path" for a unix socket. Patterns: "example.net", "*.example.net" (what lies below, not
+ *           in brackets, or "lmtp:/path" for a unix socket. Patterns: "example.net", "*.example.net" (what lies
+ *           below, not
  *           itself), "*" (everything else). The first row that matches counts. Pure; slices point into the document.
  * Errors:   all of them go to report; the number of errors is returned.
  */

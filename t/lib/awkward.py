@@ -1,14 +1,14 @@
 """Messages that mail software stumbles over, made from a seed; and those of Python's own test suite.
 
-Every message is bytes with CRLF line ends, without bare CR, bare LF or NUL, lines of at most 998 octets, ending in CRLF:
-what SMTP may carry (RFC 5321 2.3.8, RFC 5322 2.1.1)."""
+Every message is bytes with CRLF line ends, without bare CR, bare LF or NUL, lines of at most 998 octets, ending in
+CRLF: what SMTP may carry (RFC 5321 2.3.8, RFC 5322 2.1.1)."""
 
 import glob
 import random
 
 PYTHON_DATA = "/usr/lib/python3*/test/test_email/data/*.txt"
-WORDS = [b"alpha", b"beta", b".", b"..", b"From ", b"--", b"=?utf-8?q?=C3=A4?=", b"caf\xc3\xa9", b"\xff\xfe", b"\t", b"(", b'"',
-         b"<>", b"{10}", b"NIL", b"* OK", b"a" * 70]
+WORDS = [b"alpha", b"beta", b".", b"..", b"From ", b"--", b"=?utf-8?q?=C3=A4?=", b"caf\xc3\xa9", b"\xff\xfe", b"\t", b"(",
+         b'"', b"<>", b"{10}", b"NIL", b"* OK", b"a" * 70]
 
 
 def crlf(data):

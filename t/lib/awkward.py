@@ -7,8 +7,8 @@ import glob
 import random
 
 PYTHON_DATA = "/usr/lib/python3*/test/test_email/data/*.txt"
-WORDS = [b"alpha", b"beta", b".", b"..", b"From ", b"--", b"=?utf-8?q?=C3=A4?=", b"caf\xc3\xa9", b"\xff\xfe", b"\t", b"(",
-         b'"', b"<>", b"{10}", b"NIL", b"* OK", b"a" * 70]
+WORDS = [b"alpha", b"beta", b".", b"..", b"From ", b"--", b"=?utf-8?q?=C3=A4?=", b"caf\xc3\xa9", b"\xff\xfe", b"\t",
+         b"(", b'"', b"<>", b"{10}", b"NIL", b"* OK", b"a" * 70]
 
 
 def crlf(data):

@@ -2,7 +2,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "store/emit.h"
 
@@ -12,7 +11,6 @@ struct check {
     journal_say_fn *say;
     void *arg;
     int faults;
-    struct idmap usage; /* account -> struct usage, counted */
 };
 
 static void PRINTF_LIKE(2, 3) fault(struct check *c, const char *fmt, ...)
@@ -26,17 +24,6 @@ static void PRINTF_LIKE(2, 3) fault(struct check *c, const char *fmt, ...)
     c->faults++;
     if (c->say != NULL)
         c->say(c->arg, line);
-}
-
-static struct usage *usage_of(struct check *c, uint64_t account)
-{
-    struct usage *u = idmap_get(&c->usage, account);
-
-    if (u == NULL) {
-        u = mem_alloc(sizeof *u);
-        idmap_put(&c->usage, account, u);
-    }
-    return u;
 }
 
 /* S4: the body is known and counted. */
@@ -69,7 +56,7 @@ static void check_page(struct check *c, uint64_t mailbox, const struct page_sum 
               (unsigned long long)sum->modseq);
 }
 
-static void check_mailbox(struct check *c, uint64_t mailbox, const struct mailbox_head *h)
+static void check_rows(struct check *c, uint64_t mailbox, const struct mailbox_head *h)
 {
     struct mailbox_count have, sum = { 0 };
     struct page_sum page = { 0 };
@@ -107,101 +94,101 @@ static void check_mailbox(struct check *c, uint64_t mailbox, const struct mailbo
         fault(c, "S3: mailbox %llu counts %u/%u/%u messages, %llu octets; there are %u/%u/%u, %llu",
               (unsigned long long)mailbox, have.messages, have.unseen, have.deleted, (unsigned long long)have.bytes,
               sum.messages, sum.unseen, sum.deleted, (unsigned long long)sum.bytes);
-    if ((h->flags & HEAD_DOOMED) == 0) {
-        struct usage *u = usage_of(c, h->account);
-
-        u->bytes += sum.bytes;
-        u->messages += sum.messages;
-        u->mailboxes++;
-    }
 }
 
-static void check_mailboxes(struct check *c)
+struct tomb_check {
+    struct check *c;
+    uint64_t mailbox, highest;
+};
+
+static void check_tomb(void *arg, uint64_t modseq, int64_t time_ms UNUSED, slice ranges UNUSED)
 {
-    struct journal_cursor cur;
-    slice key, value;
+    struct tomb_check *t = arg;
 
-    journal_cursor_begin(&cur, c->v, STORE_TABLE_HEAD);
-    while (journal_cursor_next(&cur, &key, &value)) {
-        uint64_t id = get_be64(key.ptr), found;
-        struct mailbox_head h;
-        struct account_head a;
-
-        if (!mailbox_head_decode(value, &h)) {
-            fault(c, "mailbox %llu does not decode", (unsigned long long)id);
-            continue;
-        }
-        if (!account_head_get(c->v, h.account, &a))
-            fault(c, "mailbox %llu belongs to account %llu, which is missing", (unsigned long long)id,
-                  (unsigned long long)h.account);
-        else if (h.uidvalidity > a.uidvalidity_last)
-            fault(c, "S1: mailbox %llu has uidvalidity %u, its account gave %u at most", (unsigned long long)id,
-                  h.uidvalidity, a.uidvalidity_last);
-        if ((h.flags & HEAD_DOOMED) == 0 && (!name_find(c->v, h.account, h.name, &found) || found != id))
-            fault(c, "mailbox %llu is not found by its name", (unsigned long long)id);
-        check_mailbox(c, id, &h);
-    }
-    journal_cursor_end(&cur);
+    if (modseq > t->highest)
+        fault(t->c, "S2: mailbox %llu: a tombstone has modseq %llu, highest %llu", (unsigned long long)t->mailbox,
+              (unsigned long long)modseq, (unsigned long long)t->highest);
 }
 
-/* S2 for tombstones. */
-static void check_tombs(struct check *c)
+static void check_mailbox(struct check *c, uint64_t id)
 {
-    struct journal_cursor cur;
-    slice key;
+    struct tomb_check tombs = { c, id, 0 };
+    struct mailbox_count count;
+    struct mailbox_head h;
+    struct account_head a;
+    uint64_t found;
 
-    journal_cursor_begin(&cur, c->v, STORE_TABLE_TOMB);
-    while (journal_cursor_next(&cur, &key, NULL)) {
-        struct mailbox_count count;
-
-        if (key.len != 20 || !mailbox_count_get(c->v, get_be64(key.ptr), &count) ||
-            count.max.modseq < get_be64(key.ptr + 12))
-            fault(c, "S2: a tombstone of mailbox %llu has modseq %llu", (unsigned long long)get_be64(key.ptr),
-                  (unsigned long long)get_be64(key.ptr + 12));
-    }
-    journal_cursor_end(&cur);
+    if (!mailbox_head_get(c->v, id, &h))
+        return; /* deleted since it was listed */
+    if (!account_head_get(c->v, h.account, &a))
+        fault(c, "mailbox %llu belongs to account %llu, which is missing", (unsigned long long)id,
+              (unsigned long long)h.account);
+    else if (h.uidvalidity > a.uidvalidity_last)
+        fault(c, "S1: mailbox %llu has uidvalidity %u, its account gave %u at most", (unsigned long long)id,
+              h.uidvalidity, a.uidvalidity_last);
+    if ((h.flags & HEAD_DOOMED) == 0 && (!name_find(c->v, h.account, h.name, &found) || found != id))
+        fault(c, "mailbox %llu is not found by its name", (unsigned long long)id);
+    check_rows(c, id, &h);
+    mailbox_count_get(c->v, id, &count);
+    tombs.highest = count.max.modseq;
+    tomb_each(c->v, id, 0, check_tomb, &tombs);
 }
 
-static bool count_name(void *arg, uint64_t mailbox UNUSED, slice name UNUSED)
+/* --- accounts ------------------------------------------------------------------------------------------------ */
+
+struct sum {
+    struct check *c;
+    struct usage usage;
+};
+
+static bool sum_mailbox(void *arg, uint64_t mailbox, slice name UNUSED)
 {
-    ++*(uint32_t *)arg;
+    struct sum *s = arg;
+    struct mailbox_count count;
+
+    mailbox_count_get(s->c->v, mailbox, &count); /* which check_rows holds against the rows */
+    s->usage.bytes += count.bytes;
+    s->usage.messages += count.messages;
+    s->usage.mailboxes++;
     return true;
 }
 
-static void check_accounts(struct check *c)
+static bool sum_subscription(void *arg, uint64_t mailbox UNUSED, slice name UNUSED)
 {
-    struct journal_cursor cur;
-    slice key, value;
+    struct sum *s = arg;
 
-    journal_cursor_begin(&cur, c->v, STORE_TABLE_ACCOUNT);
-    while (journal_cursor_next(&cur, &key, &value)) {
-        uint64_t id = get_be64(key.ptr), found;
-        struct account_head h;
-        struct usage have, *sum = usage_of(c, id);
-
-        if (!account_head_decode(value, &h)) {
-            fault(c, "account %llu does not decode", (unsigned long long)id);
-            continue;
-        }
-        subscribed_each(c->v, id, 0, count_name, &sum->subscriptions);
-        usage_get(c->v, id, &have);
-        if (have.bytes != sum->bytes || have.messages != sum->messages || have.mailboxes != sum->mailboxes ||
-            have.subscriptions != sum->subscriptions)
-            fault(c, "S3: account %llu uses %llu octets, %llu messages, %u mailboxes, %u subscriptions; "
-                     "there are %llu, %llu, %u, %u",
-                  (unsigned long long)id, (unsigned long long)have.bytes, (unsigned long long)have.messages,
-                  have.mailboxes, have.subscriptions, (unsigned long long)sum->bytes,
-                  (unsigned long long)sum->messages, sum->mailboxes, sum->subscriptions);
-        if ((h.flags & HEAD_DOOMED) == 0 && !name_find(c->v, id, SLICE("INBOX"), &found))
-            fault(c, "S5: account %llu has no INBOX", (unsigned long long)id);
-        if ((h.flags & HEAD_DOOMED) == 0 && (!store_account_find(c->s, c->v, h.owner, &found) || found != id))
-            fault(c, "account %llu is not found by its owner %llu", (unsigned long long)id,
-                  (unsigned long long)h.owner);
-    }
-    journal_cursor_end(&cur);
+    s->usage.subscriptions++;
+    return true;
 }
 
-static void check_ledger(struct check *c)
+static void check_account(struct check *c, uint64_t id)
+{
+    struct sum sum = { .c = c };
+    struct account_head h;
+    struct usage have;
+    uint64_t found;
+
+    if (!account_head_get(c->v, id, &h))
+        return;
+    name_each(c->v, id, sum_mailbox, &sum);
+    subscribed_each(c->v, id, 0, sum_subscription, &sum);
+    usage_get(c->v, id, &have);
+    if (have.bytes != sum.usage.bytes || have.messages != sum.usage.messages ||
+        have.mailboxes != sum.usage.mailboxes || have.subscriptions != sum.usage.subscriptions)
+        fault(c, "S3: account %llu uses %llu octets, %llu messages, %u mailboxes, %u subscriptions; "
+                 "there are %llu, %llu, %u, %u",
+              (unsigned long long)id, (unsigned long long)have.bytes, (unsigned long long)have.messages,
+              have.mailboxes, have.subscriptions, (unsigned long long)sum.usage.bytes,
+              (unsigned long long)sum.usage.messages, sum.usage.mailboxes, sum.usage.subscriptions);
+    if ((h.flags & HEAD_DOOMED) != 0)
+        return;
+    if (!name_find(c->v, id, SLICE("INBOX"), &found))
+        fault(c, "S5: account %llu has no INBOX", (unsigned long long)id);
+    if (!store_account_find(c->s, c->v, h.owner, &found) || found != id)
+        fault(c, "account %llu is not found by its owner %llu", (unsigned long long)id, (unsigned long long)h.owner);
+}
+
+static void check_ledger(struct check *c, uint64_t id UNUSED)
 {
     json_t *l = store_ledger(c->s, c->v);
     int64_t created = json_get_int(l, "created", -1), ended = json_get_int(l, "ended", -2);
@@ -211,19 +198,61 @@ static void check_ledger(struct check *c)
     json_decref(l);
 }
 
-int store_check(struct store *s, struct journal_view *v, journal_say_fn *say, void *arg)
-{
-    struct check c = { .s = s, .v = v, .say = say, .arg = arg };
-    size_t at = 0;
-    void *u;
+/* --- the whole ----------------------------------------------------------------------------------------------- */
 
-    idmap_init(&c.usage);
-    check_mailboxes(&c);
-    check_accounts(&c);
-    check_tombs(&c);
-    check_ledger(&c);
-    while (idmap_next(&c.usage, &at, NULL, &u))
-        mem_free(u);
-    idmap_free(&c.usage);
+/* One thing in a read transaction of its own: readers are short, and everything that is compared stands in one. */
+static int check_one(struct check *c, struct journal *j, void (*fn)(struct check *c, uint64_t id), uint64_t id,
+                     struct err *err)
+{
+    struct journal_view v;
+
+    if (journal_read_begin(j, &v, err) < 0)
+        return -1;
+    c->v = &v;
+    fn(c, id);
+    journal_read_end(&v);
+    return 0;
+}
+
+/* The next object of a table behind `after`. */
+static int next_id(struct journal *j, unsigned table, uint64_t after, uint64_t *id, struct err *err)
+{
+    struct journal_cursor cur;
+    struct journal_view v;
+    unsigned char key[8];
+    slice found;
+
+    if (journal_read_begin(j, &v, err) < 0)
+        return -1;
+    put_be64(key, after + 1);
+    journal_cursor_begin(&cur, &v, table);
+    *id = 0;
+    if (journal_cursor_seek(&cur, slice_of(key, sizeof key), &found, NULL) && found.len == 8)
+        *id = get_be64(found.ptr);
+    journal_cursor_end(&cur);
+    journal_read_end(&v);
+    return 0;
+}
+
+static int check_table(struct check *c, struct journal *j, unsigned table, void (*fn)(struct check *c, uint64_t id),
+                       struct err *err)
+{
+    uint64_t id = 0;
+
+    do {
+        if (next_id(j, table, id, &id, err) < 0 || (id != 0 && check_one(c, j, fn, id, err) < 0))
+            return -1;
+    } while (id != 0);
+    return 0;
+}
+
+int store_check(struct store *s, journal_say_fn *say, void *arg, struct err *err)
+{
+    struct check c = { .s = s, .say = say, .arg = arg };
+
+    if (check_table(&c, s->journal, STORE_TABLE_HEAD, check_mailbox, err) < 0 ||
+        check_table(&c, s->journal, STORE_TABLE_ACCOUNT, check_account, err) < 0 ||
+        check_one(&c, s->journal, check_ledger, 0, err) < 0)
+        return -1;
     return c.faults;
 }

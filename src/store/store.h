@@ -227,8 +227,9 @@ enum store_result store_name_check(const struct store_conf *c, slice name, struc
 /* Counters for the ledger (S6): created and ended by cause, as they stand in the store's own records. */
 OWNED json_t *store_ledger(struct store *s, struct journal_view *v);
 
-/* Recount S1-S6, one line a fault. Returns their number. Reads the whole index in the given view: for tools, tests and
- * `posthouse check` on a helper, never on a reactor. say may be NULL. */
-int store_check(struct store *s, struct journal_view *v, journal_say_fn *say, void *arg);
+/* Recount S1-S6, one line a fault; the number of faults, or -1 when the index could not be read. Any thread but a
+ * reactor's; each mailbox and each account is looked at in a short read of its own, so the store may go on meanwhile.
+ * say may be NULL. */
+int store_check(struct store *s, journal_say_fn *say, void *arg, struct err *err);
 
 #endif

@@ -72,7 +72,8 @@ static const struct mechanism mechanisms[] = {
     { { (const unsigned char *)"SCRAM-SHA-256-PLUS", 18 }, MECH_BINDS_CHANNEL }, /* RFC 7677, RFC 9266 */
     { { (const unsigned char *)"SCRAM-SHA-256", 13 }, 0 },                       /* RFC 7677 */
     { { (const unsigned char *)"PLAIN", 5 }, MECH_SHOWS_PASSWORD },              /* RFC 4616 */
-    { { (const unsigned char *)"LOGIN", 5 }, MECH_SHOWS_PASSWORD },              /* draft-murchison-sasl-login */
+    /* draft-murchison-sasl-login */
+    { { (const unsigned char *)"LOGIN", 5 }, MECH_SHOWS_PASSWORD | MECH_NEVER_EMPTY },
 };
 
 bool auth_plaintext_allowed(const struct auth_conf *conf, const struct auth_peer *peer)

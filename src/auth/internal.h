@@ -65,7 +65,7 @@ struct auth {
     struct peers *peers;                           /* NULL until the first failure */
 };
 
-enum mechanism_flags { MECH_SHOWS_PASSWORD = 1, MECH_BINDS_CHANNEL = 2 };
+enum mechanism_flags { MECH_SHOWS_PASSWORD = 1, MECH_BINDS_CHANNEL = 2, MECH_NEVER_EMPTY = 4 };
 struct mechanism {
     slice name;
     unsigned flags;

@@ -113,6 +113,12 @@ static void run_sasl(struct auth_exchange *x)
         x->result = AUTH_BAD_ENCODING;
         return;
     }
+    /* An empty name or password can only fail; and libsasl2's LOGIN loses the memory of an empty password. */
+    if ((x->row->flags & MECH_NEVER_EMPTY) && x->conn != NULL && x->input.len == 0) {
+        x->reason = "empty user or password";
+        x->result = AUTH_FAILED;
+        return;
+    }
     code = library_step(x, &out, &out_len);
     x->result = sasl_result(x, code);
     if (out != NULL && (x->result == AUTH_CONTINUE || x->result == AUTH_OK)) {

@@ -411,6 +411,13 @@ static void auth_sasl__login_by_hand(void **state)
     assert_true(slice_starts(auth_exchange_challenge(s.x), SLICE("Pass")));
     assert_int_equal(step(&s, SLICE("pencil")), AUTH_OK);
     assert_string_equal(who(&s), "user@one.example");
+    begin(&s, "LOGIN"); /* nothing where a password should be */
+    assert_int_equal(step(&s, SLICE("user")), AUTH_CONTINUE);
+    assert_int_equal(step(&s, SLICE_NONE), AUTH_FAILED);
+    begin(&s, "LOGIN");
+    auth_exchange_step(s.x, SLICE_NONE, false);
+    assert_int_equal(await(&s), AUTH_CONTINUE);
+    assert_int_equal(step(&s, SLICE_NONE), AUTH_FAILED);
     site_end(&s);
     (void)state;
 }

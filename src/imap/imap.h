@@ -13,7 +13,6 @@
 #include "auth/auth.h"
 #include "base/clock.h"
 #include "base/keys.h"
-#include "journal/journal.h"
 #include "net/session.h"
 #include "store/store.h"
 

@@ -53,6 +53,7 @@ static void on_report(void *arg, const char *pointer, const char *message)
 static struct conf *conf_new(const char *listeners, const char *tls)
 {
     struct conf *c = mem_alloc(sizeof *c);
+    static const slice loopback = { (const unsigned char *)"127.0.0.0/8", 11 };
     struct err err = ERR_INIT;
     json_t *doc = json_parse(slice_str(listeners), &err), *tdoc = json_parse(slice_str(tls), &err);
 
@@ -66,6 +67,7 @@ static struct conf *conf_new(const char *listeners, const char *tls)
     assert_int_equal(keys_read(&tls_keys, tdoc, "/tls", &c->tls, &c->set.mem, on_report, NULL), 0);
     c->net.reactors = 2;
     c->net.connections_max = 1000;
+    c->net.proxy_trusted = (struct key_strs){ &loopback, 1 };
     assert_int_equal(net_conf_read_listeners(doc, &c->net, &c->set.mem, on_report, NULL), 0);
     json_decref(doc);
     json_decref(tdoc);
@@ -181,6 +183,19 @@ static void hear_end(int fd)
 
     assert_true(recv(fd, &c, 1, 0) <= 0);
     close(fd);
+}
+
+struct listing_result {
+    unsigned rows;
+    struct session_row last;
+};
+
+static void on_row(void *arg, const struct session_row *row)
+{
+    struct listing_result *r = arg;
+
+    r->rows++;
+    r->last = *row;
 }
 
 /* --- a TLS client ------------------------------------------------------------------------------------------------- */
@@ -399,6 +414,32 @@ static void server__forgets_what_was_sent_behind_starttls(void **state)
     site_down(&t);
 }
 
+static void server__takes_a_handshake_behind_a_proxy_header(void **state)
+{
+    struct listing_result r = { 0 };
+    struct site t;
+    struct client c;
+
+    (void)state;
+    site_up(&t,
+            "{\"p\": {\"protocol\": \"echo\", \"addresses\": [\"127.0.0.1:0\"], \"tls\": \"implicit\","
+            " \"proxy_protocol\": true}}",
+            "{}");
+    client_up(&c, MBEDTLS_SSL_VERSION_TLS1_3);
+    const int fd = dial(&t, "p");
+    static const char head[] = "PROXY TCP4 192.0.2.7 192.0.2.8 4000 25\r\n";
+    assert_int_equal(send(fd, head, sizeof head - 1, MSG_MORE), sizeof head - 1); /* leaves with the first flight */
+    assert_int_equal(client_connect(&c, fd, "x"), 0);
+    client_hear(&c, "hello\r\n");
+    net_server_sessions(t.server, on_row, &r);
+    assert_int_equal(r.rows, 1);
+    assert_string_equal(r.last.peer, "192.0.2.7:4000");
+    assert_string_equal(r.last.tls, "TLSv1.3");
+    client_hang_up(&c);
+    client_down(&c);
+    site_down(&t);
+}
+
 static void server__resumes_sessions_by_ticket(void **state)
 {
     struct site t;
@@ -583,19 +624,6 @@ static void server__listens_on_unix_sockets(void **state)
     site_down(&t);
 }
 
-struct listing_result {
-    unsigned rows;
-    struct session_row last;
-};
-
-static void on_row(void *arg, const struct session_row *row)
-{
-    struct listing_result *r = arg;
-
-    r->rows++;
-    r->last = *row;
-}
-
 static void server__lists_sessions(void **state)
 {
     struct listing_result r = { 0 };
@@ -648,6 +676,7 @@ int main(void)
         cmocka_unit_test(server__speaks_tls_on_both_kinds_of_listeners),
         cmocka_unit_test(server__sends_and_takes_much_over_tls),
         cmocka_unit_test(server__forgets_what_was_sent_behind_starttls),
+        cmocka_unit_test(server__takes_a_handshake_behind_a_proxy_header),
         cmocka_unit_test(server__resumes_sessions_by_ticket),
         cmocka_unit_test(server__chooses_the_certificate_by_name),
         cmocka_unit_test(server__survives_what_is_no_handshake),

@@ -412,7 +412,7 @@ static bool is_ensured(struct request *q)
     return found;
 }
 
-void store_request_submit(struct store *s, TAKES struct store_request *r)
+void store_request_submit(struct store *s, struct store_request *r)
 {
     struct request *q = request_of(r);
     enum store_result result;

@@ -1,12 +1,10 @@
 /* store.h - accounts, mailboxes, messages, flags, quota: the message store.
  *
  * Model:    an account (one per user, object id of its own) owns mailboxes; a mailbox is an object with a head (part
- *           0) and pages of 4,096 UIDs
- *           (part 1 + uid / 4096); a message row says uid, flags, dates, modseq and the view of its octets. MODSEQ is
- *           the sequence number of the record that
- *           changed the row, so it rises in the whole store and is never used twice.
- *           Changes are requests: fill, submit, get the answer on your reactor. Reading goes through mailbox views
- *           (store/view.h) and snapshots.
+ *           0) and pages of 4,096 UIDs (part 1 + uid / 4096); a message row says uid, flags, dates, modseq and the view
+ *           of its octets. MODSEQ is the sequence number of the record that changed the row, so it rises in the whole
+ *           store and is never used twice. Changes are requests: fill, submit, get the answer on your reactor. Reading
+ *           goes through mailbox views (store/view.h) and snapshots.
  *           Record types 0x0200-, tables 30-59.
  *
  * Invariants (numbered, checked by tests):
@@ -59,8 +57,7 @@ int store_attach(struct store *s, struct journal *j, const char *dir,
                  struct err *err); /* after journal_open; opens the cache */
 void store_destroy(struct store **s);
 
-/* --- flags
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------------------------- */
 
 enum store_flag {
     STORE_SEEN = 1,
@@ -74,8 +71,7 @@ struct store_flags {
     uint64_t keywords; /* bit n: keyword n of the mailbox */
 };
 
-/* --- requests
- * ----------------------------------------------------------------------------------------------------------- */
+/* --- requests ---------------------------------------------------------------------------------------------------- */
 
 enum store_what {
     STORE_ACCOUNT_ENSURE, /* make account and INBOX (and store.create) for owner if missing */
@@ -114,10 +110,15 @@ struct uid_range {
     uint32_t first, last;
 };
 
-/* A request is allocated by store_request_new and owns its memory (mem). Large ones (copy of 100,000 messages) run as
- * several operations of at most 1,000 messages;
- * done comes once, at the end. COPY is all or nothing as RFC 9051 wants: on failure midway the copies are taken back.
- * */
+/* A request is allocated by store_request_new and owns its memory (mem); submitting copies what it points to. Large
+ * ones (copy of 100,000 messages) run as several operations of at most 1,000 messages; done comes once, at the end.
+ * COPY is all or nothing as RFC 9051 6.4.7 wants: on failure midway the copies are taken back. MOVE and EXPUNGE that
+ * fail midway have done what from_uids says. Messages that arrive while a request runs do not belong to it.
+ *
+ * account 0: that of `owner`. uid_count 0: all messages. ENSURE answers account and made_mailbox (INBOX); quota_bytes
+ * counts only when the account is made. Quota of an account: 0 is the default, UINT64_MAX none. CREATE and RENAME make
+ * missing levels; DELETE of a name with others below it answers STORE_HAS_CHILDREN, of INBOX STORE_BAD_NAME. A large
+ * mailbox or an account is gone for everybody when its deletion is answered; its octets follow in the background. */
 struct store_request {
     enum store_what what;
     struct arena mem;
@@ -165,14 +166,15 @@ struct store_request {
 };
 
 OWNED struct store_request *store_request_new(enum store_what what);
-void store_request_submit(
-    struct store *s,
-    TAKES struct store_request *r); /* done is always called, also on refusal; then the caller destroys r */
+/* done is always called, also on refusal and never before submit returned if there is a reactor; then the caller
+ * destroys r. */
+void store_request_submit(struct store *s, struct store_request *r);
+/* NULL allowed. Under way (on its reactor only): it ends by itself and done is not called any more. */
 void store_request_destroy(struct store_request **r);
-int store_request_wait(struct store *s, struct store_request *r, struct err *err); /* for tools; never on a reactor */
+/* For tools; never on a reactor. 0: STORE_OK; -1: r->result says which, err why. */
+int store_request_wait(struct store *s, struct store_request *r, struct err *err);
 
-/* --- delivery to several local recipients in one batch: intake's direct delivery
- * -------------------------------------------------------- */
+/* --- delivery to several local recipients in one batch: intake's direct delivery --------------------------------- */
 
 struct store_delivery_target {
     uint64_t account;

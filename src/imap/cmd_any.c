@@ -87,6 +87,12 @@ enum imap_next imap_cmd_namespace(struct imap_session *s)
 
 /* --- IDLE, RFC 2177 ----------------------------------------------------------------------------------------------- */
 
+static void idle_release(struct imap_session *s)
+{
+    (void)s;
+    counter_add(&imap_counters[IC_IDLING], -1);
+}
+
 enum imap_next imap_cmd_idle(struct imap_session *s)
 {
     if (!imap_end(&s->run->in))
@@ -95,7 +101,7 @@ enum imap_next imap_cmd_idle(struct imap_session *s)
     if (s->box != NULL)
         imap_watch_start(s);
     imap_count(IC_IDLING);
-    s->run->release = NULL;
+    s->run->release = idle_release;
     imap_enter(s, IMAP_IDLING);
     return NEXT_READ;
 }

@@ -158,6 +158,7 @@ static void exchange_begin(struct imap_session *s, slice mechanism)
 
     describe_peer(s, &peer);
     s->exchange_is_done = false;
+    s->exchange_had_secret = true;
     s->exchange = auth_exchange_new(imap_service(s)->auth, s->base.worker->conf, &peer, mechanism,
                                     s->base.worker->reactor, s->base.id, on_auth, s->base.worker);
     s->run->resume = on_result;

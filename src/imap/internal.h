@@ -115,6 +115,7 @@ struct imap_session {
     struct store_request *answer; /* of the request that the run waits for */
     struct auth_exchange *exchange;
     bool exchange_is_done;
+    bool exchange_had_secret; /* wipe s->line */
 };
 
 enum imap_counter {

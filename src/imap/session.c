@@ -48,6 +48,9 @@ static void release_run(struct imap_session *s)
     s->run = NULL;
     imap_answer_drop(s);
     auth_exchange_destroy(&s->exchange);
+    if (s->exchange_had_secret && s->line.ptr != NULL) /* a password stood in the command */
+        mem_wipe(s->line.ptr, s->line.cap);
+    s->exchange_had_secret = false;
     buf_free(&s->line);
     s->literal_left = 0;
     s->is_skipping = false;

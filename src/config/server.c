@@ -464,7 +464,7 @@ int server_verb_run(const struct verb_call *call)
 
     s->dir = call->dir;
     signal(SIGPIPE, SIG_IGN);
-    if (spawner_start(&s->spawner, &err) < 0 || (user != NULL && spawner_drop(s->spawner, user, &err) < 0)) {
+    if (spawner_start(&s->spawner, &err) < 0 || spawner_drop(s->spawner, user, &err) < 0) {
         spawner_stop(&s->spawner);
         mem_free(s);
         return verb_fail(call, &err, NULL);

@@ -53,7 +53,7 @@ int config_verb_check(const struct verb_call *call)
 {
     struct buf path = BUF_INIT;
     json_t *problems = json_array(), *o;
-    struct conf_set *set;
+    struct conf_set *set = NULL;
     unsigned count;
 
     path_of(call, &path);
@@ -106,7 +106,7 @@ static void json_show(const json_t *v)
 
 int config_verb_show(const struct verb_call *call)
 {
-    struct conf_set *set;
+    struct conf_set *set = NULL;
     json_t *o;
     int code;
 
@@ -117,7 +117,7 @@ int config_verb_show(const struct verb_call *call)
         json_decref(o);
         return code;
     }
-    if ((code = set_open(call, &set)) != EX_OK)
+    if ((code = set_open(call, &set)) != EX_OK || set == NULL)
         return code;
     o = verb_option(call, "--effective") != NULL ? config_effective(set) : json_incref(set->document);
     json_show(o);
@@ -136,14 +136,14 @@ int config_verb_get(const struct verb_call *call)
 {
     const struct config_section *section;
     const struct key_row *row;
-    struct conf_set *set;
+    struct conf_set *set = NULL;
     struct err err = ERR_INIT;
     json_t *v, *all;
     int code;
 
     if (config_key_find(slice_str(call->operands[0]), &section, &row, &err) < 0)
         return key_unknown(call, &err);
-    if ((code = set_open(call, &set)) != EX_OK)
+    if ((code = set_open(call, &set)) != EX_OK || set == NULL)
         return code;
     if (row != NULL) {
         v = keys_value(row, set->section[section->number]);
@@ -323,7 +323,7 @@ static int document_store(const struct verb_call *call, const char *path, const 
 {
     struct buf text = BUF_INIT, problems = BUF_INIT;
     struct err err = ERR_INIT;
-    struct conf_set *set;
+    struct conf_set *set = NULL;
     unsigned count;
     int code = EX_OK;
 

@@ -163,7 +163,7 @@ int rpc_user_add(struct rpc_call *call, struct err *err)
 {
     struct arena mem;
     struct dir_secrets secrets;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     json_t *fields = fields_of(call);
     int has_secrets, rc = -1;
 
@@ -196,7 +196,7 @@ int rpc_user_list(struct rpc_call *call, struct err *err)
 int rpc_user_show(struct rpc_call *call, struct err *err)
 {
     struct arena mem;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     int rc;
 
     arena_init(&mem, ANSWER_ARENA_BYTES);
@@ -210,7 +210,7 @@ int rpc_user_set(struct rpc_call *call, struct err *err)
 {
     struct arena mem;
     struct dir_secrets secrets;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     json_t *fields = fields_of(call);
     int has_secrets, rc = -1;
 
@@ -237,7 +237,7 @@ int rpc_user_passwd(struct rpc_call *call, struct err *err)
 int rpc_user_delete(struct rpc_call *call, struct err *err)
 {
     struct arena mem;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     int rc = -1;
 
     arena_init(&mem, ANSWER_ARENA_BYTES);

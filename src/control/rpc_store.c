@@ -41,7 +41,7 @@ int rpc_mailbox_list(struct rpc_call *call, struct err *err)
 {
     struct listing listing = { NULL };
     struct journal_view v;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     struct arena mem;
     uint64_t account;
     int rc;
@@ -92,7 +92,7 @@ static int mailbox_change(struct rpc_call *call, enum store_what what, const cha
 {
     struct store_request *r = store_request_new(what);
     struct journal_view v;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     struct arena mem;
     int rc = -1;
 
@@ -139,7 +139,7 @@ int rpc_quota_get(struct rpc_call *call, struct err *err)
 {
     struct store_quota quota = { 0 };
     struct journal_view v;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     struct arena mem;
     uint64_t account;
     int rc;
@@ -162,7 +162,7 @@ int rpc_quota_set(struct rpc_call *call, struct err *err)
     json_t *fields = json_pack("{s:O}", "quota", json_object_get(call->params, "bytes"));
     struct dir_change change;
     struct journal_view v;
-    struct dir_user user;
+    struct dir_user user = { .id = 0 };
     struct arena mem;
     int rc = -1;
 

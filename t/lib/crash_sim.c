@@ -1,3 +1,4 @@
+/* size: one model of a disk and its crash images */
 #include "crash_sim.h"
 
 #include <dirent.h>

@@ -217,7 +217,7 @@ static void seal(struct life *l, unsigned i, uint64_t records_end)
     note(l, is_sealed);
     assert_true(segment_dir_find(l->site.dir, l->number[i], &info));
     /* Without room for a footer it counts as sealed, so that it can be emptied. */
-    assert_true(info.is_sealed == (is_sealed || err.kind == ERR_FULL));
+    assert_true(info.is_sealed ? is_sealed || err.kind == ERR_FULL : !is_sealed);
     if (is_sealed) {
         fault.is_armed = false; /* it is true, whatever fails from now on */
         assert_int_equal(segment_read_footer(l->site.dir, l->number[i], &f, &mem, NULL), 0);

@@ -314,7 +314,7 @@ static void finish(struct flip *f, const char *name)
 /* In the short form every n-th, from a seeded start. */
 static bool is_chosen(struct flip *f, unsigned one_in)
 {
-    return f->failures < FAILURES_MAX && (f->run.soak || rng_below(&f->rng, one_in) == 0);
+    return f->failures < FAILURES_MAX && (f->run.soak || rng_below(&f->rng, one_in * f->run.thin) == 0);
 }
 
 /* --- the tail ----------------------------------------------------------------------------------------------------- */
@@ -324,7 +324,7 @@ static void case_last_record(struct flip *f)
     struct segment *s = &f->segments[SEGMENTS - 1];
     const struct place *last = &s->places[s->count - 1];
 
-    for (uint64_t at = last->from; at < last->to && f->failures < FAILURES_MAX; at++) {
+    for (uint64_t at = last->from; at < last->to && f->failures < FAILURES_MAX; at += f->run.thin) {
         bool is_padding = at >= last->payload_end;
         struct expect torn = { OPS - 1, OPS, is_padding ? MAY_GO : MUST_GO, 0, 0, NULL, false, false };
         struct expect known = { OPS - 1, OPS, MAY_GO, is_padding ? -2 : 1, is_padding ? -2 : 1, NULL, true, false };
@@ -352,7 +352,7 @@ static void case_cut(struct flip *f)
     for (uint64_t at = 0; at <= s->records_end && f->failures < FAILURES_MAX; at++) {
         struct expect e = { OPS, OPS, MUST_GO, 0, 0, NULL, false, false };
 
-        if (at < near_end && !is_chosen(f, 60))
+        if (!is_chosen(f, at < near_end ? 60 : 1))
             continue;
         while (e.from > 0 && f->items[e.from - 1].segment == SEGMENTS - 1 && f->items[e.from - 1].to > at)
             e.from--;

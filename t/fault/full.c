@@ -242,7 +242,10 @@ int main(int argc, char **argv)
     rng_init(&f->rng, f->run.seed);
     if (inside != NULL) {
         f->site = (struct kv_site){ .dir = inside, .inline_bytes = 16384 };
-        return simulate(f, strtoull(getenv("PH_FAULT_CAPACITY"), NULL, 10));
+        rc = simulate(f, strtoull(getenv("PH_FAULT_CAPACITY"), NULL, 10));
+        kv_result_destroy(&f->result);
+        mem_free(f);
+        return rc;
     }
     for (unsigned i = 0; i < ARRAY_LEN(capacities); i++)
         rc |= start(f, argv, capacities[i]);

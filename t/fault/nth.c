@@ -126,7 +126,7 @@ static void case_row(struct nth *t, const struct row *row, unsigned long count)
     if (!fault_wanted(&t->run, name))
         return;
     for (unsigned long n = 1; n <= count && failed < FAILURES_MAX; n++) {
-        if (!t->run.soak && n > 6 && rng_below(&t->rng, count) >= SHORT_TRIES)
+        if (!t->run.soak && n > 6 / t->run.thin && rng_below(&t->rng, count) >= SHORT_TRIES / t->run.thin)
             continue;
         tried++;
         failed += !one(t, row, n);

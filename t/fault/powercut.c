@@ -205,7 +205,8 @@ static void case_crashes(struct cut *c)
 {
     struct place *p = place_new(c, &c->log, c->data);
     size_t answers = count_answers(c), places = 0;
-    size_t want_answers = c->run.soak ? answers : 40, want_others = c->run.soak ? 2000 : 40;
+    size_t want_answers = c->run.soak ? answers : 40 / c->run.thin;
+    size_t want_others = c->run.soak ? 2000 : 40 / c->run.thin;
     unsigned seeds = c->run.soak ? 32 : 5;
 
     c->images = c->rebuilt = c->failures = 0;
@@ -215,7 +216,7 @@ static void case_crashes(struct cut *c)
         unsigned more = 0;
 
         /* a place where much is open gets more images */
-        if (p->is_record_write && (c->run.soak || rng_below(&c->rng, 4) == 0)) {
+        if (p->is_record_write && (c->run.soak || rng_below(&c->rng, 4 * c->run.thin) == 0)) {
             chosen = true;
             more = 6;
         }
@@ -378,7 +379,7 @@ static void recover_once(struct cut *c, struct place *p, bool is_killed)
 static void case_recovery(struct cut *c)
 {
     struct place *p = place_new(c, &c->log, c->data);
-    unsigned rounds = 0, want = c->run.soak ? 300 : 24;
+    unsigned rounds = 0, want = c->run.soak ? 300 : 24 / c->run.thin;
 
     c->images = c->failures = 0;
     while (c->failures < FAILURES_MAX && place_next(p)) {

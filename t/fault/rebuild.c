@@ -325,6 +325,8 @@ static void emptying_once(struct rebuild *b, uint64_t seed)
     }
     pins_check(b, true);
     kv_journal_close(&b->k);
+    buf_free(&before);
+    buf_free(&after);
 }
 
 static void case_emptying(struct rebuild *b)

@@ -42,6 +42,7 @@ void fault_begin(struct fault_run *r, const char *program, int argc, char **argv
     r->program = program;
     r->seed = 1;
     r->slow = san != NULL && san[0] != 0 ? 8 : 1;
+    r->thin = san != NULL && san[0] != 0 ? 5 : 1;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--soak") == 0)
             r->soak = true;

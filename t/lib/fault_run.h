@@ -22,7 +22,8 @@ struct fault_run {
     char work[PATH_MAX]; /* an empty directory of our own, in memory where possible */
     uint64_t seed;
     bool soak, keep;
-    unsigned slow;       /* 1, or more under a sanitizer: for time limits */
+    unsigned slow;       /* 1, or more under a sanitizer: for time limits ... */
+    unsigned thin;       /* ... and so many times fewer samples are taken in the short form */
     unsigned passed, failed;
     int64_t began_ms;
     FILE *result;        /* NULL in the short form */

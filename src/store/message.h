@@ -17,7 +17,8 @@ int store_message_read(struct store *s, const struct body_view *b, uint64_t at, 
 /* All of it, at most max octets (ERR_LIMIT). */
 int store_message_load(struct store *s, const struct body_view *b, uint64_t max, struct buf *out, struct err *err);
 
-/* The one or two file ranges that make up octets [at, at+len): for sending from the file. Fills pins[0..*count). */
+/* The one or two file ranges that make up octets [at, at+len): for sending from the file. Fills ranges[0..*count);
+ * each pin is the caller's to release. `at` counts from pin.offset: the place in the file is pin.offset + at. */
 struct store_range {
     struct body_pin pin;
     uint64_t at, len;

@@ -247,7 +247,7 @@ struct store {
     bool is_shadow; /* made by the journal to compare a rebuild: tells nobody */
 };
 
-/* Made and ended with the store (helper D: view.c, cache.c). Called by store_new / store_attach / store_destroy. */
+/* Made and ended with the store: view.c, cache.c. Called by store_new / store_attach / store_destroy. */
 int store_views_new(struct store *s, struct err *err);
 void store_views_destroy(struct store *s);
 int store_cache_open(struct store *s, const char *dir, struct err *err);

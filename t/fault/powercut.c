@@ -206,7 +206,7 @@ static void case_crashes(struct cut *c)
     struct place *p = place_new(c, &c->log, c->data);
     size_t answers = count_answers(c), places = 0;
     size_t want_answers = c->run.soak ? answers : 40 / c->run.thin;
-    size_t want_others = c->run.soak ? 2000 : 40 / c->run.thin;
+    size_t want_others = c->run.soak ? 600 : 40 / c->run.thin;
     unsigned seeds = c->run.soak ? 32 : 5;
 
     c->images = c->rebuilt = c->failures = 0;

@@ -41,7 +41,7 @@ else ifeq ($(SAN),fuzzer)
   HARDEN := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
   SANLD  := $(subst fuzzer-no-link,fuzzer,$(HARDEN))
 else
-  FORTIFY := $(if $(CLANG),2,$(shell test "$$($(CC) -dumpversion | cut -d. -f1)" -ge 12 && echo 3 || echo 2))
+  FORTIFY := $(if $(CLANG),2,$(shell test "$$($(CC) -dumpversion 2>/dev/null | cut -d. -f1)" -ge 12 2>/dev/null && echo 3 || echo 2))
   HARDEN := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(FORTIFY)
 endif
 
@@ -84,7 +84,7 @@ BENCH    := $(BENCH_SRC:%.c=$(BUILD)/%)
 LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o)
 TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS_OBJ := $(addsuffix .o,$(UNIT) $(FUZZ) $(FAULT) $(BENCH)) $(BUILD)/t/fuzz/driver.o
-CHECKS   := $(if $(SAN),,$(wildcard $(addprefix scripts/check-,layers size tour rfc keys)))
+CHECKS   := $(if $(SAN),,$(wildcard $(addprefix scripts/check-,layers size tour rfc rows keys)))
 
 .PHONY: all check unit fuzz-replay fault proto lint tidy asan tsan fuzz fuzz-run soak bench quickstart install \
         uninstall clean FORCE

@@ -63,7 +63,7 @@ int main(int argc, char **argv)
         if (crash_sim_image(sim, &choice, out) < 0)
             panic("cannot write the image to %s", out);
         if (choice.model == CRASH_KILL)
-            crash_index_adopt(out, crash_sim_inode(sim, "index.lmdb"));
+            crash_index_adopt(out, crash_sim_inode(sim, "index/index.lmdb"));
         printf("%s %llu\n", out, (unsigned long long)crash_sim_unsynced(sim));
         fflush(stdout);
     }

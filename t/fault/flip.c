@@ -337,7 +337,7 @@ static void case_last_record(struct flip *f)
         /* the index knows that the record was there: now it is damage */
         copy_make(f);
         flip_at(f, s, at, mask(f));
-        if (crash_index_adopt(f->data, crash_sim_inode(f->master, "index.lmdb")))
+        if (crash_index_adopt(f->data, crash_sim_inode(f->master, "index/index.lmdb")))
             expect(f, &known, "last record, index trusted", s, at);
     }
     finish(f, "flip: every octet of the last record");

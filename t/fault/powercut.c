@@ -133,7 +133,7 @@ static void image_make(struct cut *c, const struct place *p, const struct crash_
     (void)c;
     if (crash_sim_image(p->sim, choice, to) < 0)
         panic("cannot write the image to %s", to);
-    crash_index_adopt(to, crash_sim_inode(p->sim, "index.lmdb"));
+    crash_index_adopt(to, crash_sim_inode(p->sim, "index/index.lmdb"));
 }
 
 /* Is the image at this place good? Faults go to c->result->text. */

@@ -501,6 +501,7 @@ static void do_open(struct crash_sim *s, const struct record_event *e, const cha
         name_event(s, REC_OPEN, file, path, NULL);
     } else {
         file = s->names[at].file;
+        s->files[file].inode = e->a; /* of the recorded file; that of crash_sim_base is a copy's */
         if ((e->flags & REC_OPEN_TRUNC) != 0)
             file_change(s, file, &(struct change){ .kind = REC_TRUNCATE });
     }
@@ -579,13 +580,12 @@ uint64_t crash_sim_unsynced(const struct crash_sim *s)
 
 uint64_t crash_sim_inode(const struct crash_sim *s, const char *name)
 {
-    for (size_t i = 0; i < s->name_count; i++) {
-        const char *slash = strrchr(s->names[i].path, '/');
+    char path[PATH_MAX];
+    uint32_t at;
 
-        if (strcmp(slash + 1, name) == 0)
-            return s->files[s->names[i].file].inode;
-    }
-    return 0;
+    snprintf(path, sizeof(path), "%s/%s", s->dir, name);
+    at = name_find(s->names, s->name_count, path);
+    return at == NONE ? 0 : s->files[s->names[at].file].inode;
 }
 
 /* --- images ------------------------------------------------------------------------------------------------------- */

@@ -76,7 +76,8 @@ struct crash_choice {
 };
 /* Write the image into `out`, which is emptied first. Returns the octets written or -1. */
 int64_t crash_sim_image(const struct crash_sim *s, const struct crash_choice *choice, const char *out);
-/* The inode number that the file of that name had when it was recorded; 0 if it is not in the present names. */
+/* The inode number that the file of that name, relative to the directory, had when it was recorded; 0 if it is not in
+ * the present names. */
 uint64_t crash_sim_inode(const struct crash_sim *s, const char *name);
 
 /* An image's files are new ones: let its index.state name the new index file, if it named the one with the recorded

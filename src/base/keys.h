@@ -12,6 +12,7 @@
 #define BASE_KEYS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -57,6 +58,38 @@ struct key_row {
     const char *legacy;    /* the option of a legacy configuration it replaces, or NULL */
     const char *text;      /* one or two sentences for the manual */
 };
+
+/* A room lists its keys in one X-macro, K(type, field, default, min, max, unit, reload, legacy, text), from which both
+ * the struct and the rows are made:
+ *
+ *     struct smtp_conf { SMTP_KEYS(KEY_FIELD) };
+ *     #define KEY_CONF struct smtp_conf
+ *     static const struct key_row rows[] = { SMTP_KEYS(KEY_ROW) };
+ *
+ * Types are BOOL U32 U64 STR STRS ENUM. The default of STR and STRS is text; ENUM has its words in the place of min. */
+#define KEY_FIELD(type, field, ...) KEY_FIELD_##type field;
+#define KEY_FIELD_BOOL bool
+#define KEY_FIELD_U32 uint32_t
+#define KEY_FIELD_U64 uint64_t
+#define KEY_FIELD_STR slice
+#define KEY_FIELD_STRS struct key_strs
+#define KEY_FIELD_ENUM uint32_t
+
+#define KEY_ROW(type, field, ...) KEY_ROW_##type(field, __VA_ARGS__),
+#define KEY_ROW_OF(t, f, u, r, old, about)                                                                             \
+    .name = #f, .type = t, .offset = offsetof(KEY_CONF, f), .unit = UNIT_##u, .reload = RELOAD_##r, .legacy = old,     \
+    .text = about
+#define KEY_ROW_NUMBER(t, f, d, lo, hi, u, r, old, about)                                                              \
+    { KEY_ROW_OF(t, f, u, r, old, about), .def = d, .min = lo, .max = hi }
+#define KEY_ROW_TEXT(t, f, d, lo, hi, u, r, old, about)                                                                \
+    { KEY_ROW_OF(t, f, u, r, old, about), .def_text = d, .min = lo, .max = hi }
+#define KEY_ROW_BOOL(f, ...) KEY_ROW_NUMBER(KEY_BOOL, f, __VA_ARGS__)
+#define KEY_ROW_U32(f, ...) KEY_ROW_NUMBER(KEY_U32, f, __VA_ARGS__)
+#define KEY_ROW_U64(f, ...) KEY_ROW_NUMBER(KEY_U64, f, __VA_ARGS__)
+#define KEY_ROW_STR(f, ...) KEY_ROW_TEXT(KEY_STR, f, __VA_ARGS__)
+#define KEY_ROW_STRS(f, ...) KEY_ROW_TEXT(KEY_STRS, f, __VA_ARGS__)
+#define KEY_ROW_ENUM(f, d, choice, hi, u, r, old, about)                                                               \
+    { KEY_ROW_OF(KEY_ENUM, f, u, r, old, about), .def = d, .words = choice }
 
 struct key_table {
     /* JSON pointer of the object without leading '/': "smtp", "listeners/" and '*' for any member or element. */

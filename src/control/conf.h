@@ -9,10 +9,7 @@
     K(U32, request_bytes, 1048576, 4096, 67108864, BYTES, SESSION, NULL, "Longest request line on the status socket.")
 
 struct control_conf {
-#define CONTROL_FIELD_U32 uint32_t
-#define K(type, field, def, min, max, unit, reload, legacy, text) CONTROL_FIELD_##type field;
-    CONTROL_KEYS(K)
-#undef K
+    CONTROL_KEYS(KEY_FIELD)
 };
 extern const struct key_table control_keys;
 

@@ -5,22 +5,8 @@
 
 #include "imap/internal.h"
 
-#define KEY_TYPE_U32 KEY_U32
-#define KEY_TYPE_U64 KEY_U64
-#define KEY_TYPE_BOOL KEY_BOOL
-#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
-    { .name = #field,                                                                                                  \
-      .type = KEY_TYPE_##T,                                                                                            \
-      .offset = offsetof(struct imap_conf, field),                                                                     \
-      .def = (d),                                                                                                      \
-      .min = (lo),                                                                                                     \
-      .max = (hi),                                                                                                     \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = (old),                                                                                                 \
-      .text = (words) },
-static const struct key_row rows[] = { IMAP_KEYS(K) };
-#undef K
+#define KEY_CONF struct imap_conf
+static const struct key_row rows[] = { IMAP_KEYS(KEY_ROW) };
 
 const struct key_table imap_keys = {
     .section = "imap",

@@ -31,12 +31,7 @@
     K(BOOL, id, 1, 0, 1, NONE, SESSION, "service.imap.allowid", "Answer the ID command with name and version.")
 
 struct imap_conf {
-#define IMAP_FIELD_U32 uint32_t
-#define IMAP_FIELD_U64 uint64_t
-#define IMAP_FIELD_BOOL bool
-#define K(type, field, def, min, max, unit, reload, legacy, text) IMAP_FIELD_##type field;
-    IMAP_KEYS(K)
-#undef K
+    IMAP_KEYS(KEY_FIELD)
 };
 extern const struct key_table imap_keys;
 

@@ -2,21 +2,8 @@
 
 #include "base/mem.h"
 
-#define KEY_TYPE_U32 KEY_U32
-#define KEY_TYPE_U64 KEY_U64
-#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
-    { .name = #field,                                                                                                  \
-      .type = KEY_TYPE_##T,                                                                                            \
-      .offset = offsetof(struct intake_conf, field),                                                                   \
-      .def = d,                                                                                                        \
-      .min = lo,                                                                                                       \
-      .max = hi,                                                                                                       \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = old,                                                                                                   \
-      .text = words },
-static const struct key_row rows[] = { INTAKE_KEYS(K) };
-#undef K
+#define KEY_CONF struct intake_conf
+static const struct key_row rows[] = { INTAKE_KEYS(KEY_ROW) };
 
 const struct key_table intake_keys = {
     .section = "intake",

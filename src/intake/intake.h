@@ -48,11 +48,7 @@ struct intake;
     K(U32, alias_depth_max, 10, 1, 100, COUNT, SESSION, "maxaliaslevels", "Aliases within aliases.")
 
 struct intake_conf {
-#define INTAKE_FIELD_U32 uint32_t
-#define INTAKE_FIELD_U64 uint64_t
-#define K(type, field, def, min, max, unit, reload, legacy, text) INTAKE_FIELD_##type field;
-    INTAKE_KEYS(K)
-#undef K
+    INTAKE_KEYS(KEY_FIELD)
 };
 extern const struct key_table intake_keys;
 

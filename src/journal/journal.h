@@ -72,12 +72,7 @@ struct journal_tx;
       "Open a journal on NFS, CIFS, 9p or FUSE all the same. Such file systems often lie about syncing.")
 
 struct journal_conf {
-#define JOURNAL_FIELD_U32 uint32_t
-#define JOURNAL_FIELD_U64 uint64_t
-#define JOURNAL_FIELD_BOOL bool
-#define K(type, field, def, min, max, unit, reload, legacy, text) JOURNAL_FIELD_##type field;
-    JOURNAL_KEYS(K)
-#undef K
+    JOURNAL_KEYS(KEY_FIELD)
 };
 extern const struct key_table journal_keys;
 

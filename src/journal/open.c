@@ -11,22 +11,8 @@
 
 #define PREPARE_EVERY_MS 1000
 
-#define KEY_TYPE_U32 KEY_U32
-#define KEY_TYPE_U64 KEY_U64
-#define KEY_TYPE_BOOL KEY_BOOL
-#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
-    { .name = #field,                                                                                                  \
-      .type = KEY_TYPE_##T,                                                                                            \
-      .offset = offsetof(struct journal_conf, field),                                                                  \
-      .def = d,                                                                                                        \
-      .min = lo,                                                                                                       \
-      .max = hi,                                                                                                       \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = old,                                                                                                   \
-      .text = words },
-static const struct key_row rows[] = { JOURNAL_KEYS(K) };
-#undef K
+#define KEY_CONF struct journal_conf
+static const struct key_row rows[] = { JOURNAL_KEYS(KEY_ROW) };
 
 const struct key_table journal_keys = {
     .section = "journal",

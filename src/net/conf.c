@@ -7,30 +7,18 @@
 #define LISTENERS_MAX 64
 #define ADDRESSES_MAX 64
 
-#define ROW(T, field, lo, hi, u, r, old, about)                                                                        \
-    .name = #field, .type = T, .offset = offsetof(struct ROW_STRUCT, field), .min = lo, .max = hi, .unit = UNIT_##u,   \
-    .reload = RELOAD_##r, .legacy = old, .text = about
-#define ROW_U32(field, d, lo, hi, u, r, old, about) { ROW(KEY_U32, field, lo, hi, u, r, old, about), .def = d }
-#define ROW_U64(field, d, lo, hi, u, r, old, about) { ROW(KEY_U64, field, lo, hi, u, r, old, about), .def = d }
-#define ROW_BOOL(field, d, lo, hi, u, r, old, about) { ROW(KEY_BOOL, field, lo, hi, u, r, old, about), .def = d }
-#define ROW_STR(field, d, lo, hi, u, r, old, about) { ROW(KEY_STR, field, lo, hi, u, r, old, about), .def_text = d }
-#define ROW_STRS(field, d, lo, hi, u, r, old, about) { ROW(KEY_STRS, field, lo, hi, u, r, old, about), .def_text = d }
-#define ROW_ENUM(field, d, choice, hi, u, r, old, about)                                                               \
-    { ROW(KEY_ENUM, field, 0, 0, u, r, old, about), .def = d, .words = choice }
-#define K(type, field, ...) ROW_##type(field, __VA_ARGS__),
-
-#define ROW_STRUCT server_conf
-static const struct key_row server_rows[] = { SERVER_KEYS(K) };
-#undef ROW_STRUCT
-#define ROW_STRUCT net_conf
-static const struct key_row net_rows[] = { NET_KEYS(K) };
-#undef ROW_STRUCT
-#define ROW_STRUCT tls_conf
-static const struct key_row tls_rows[] = { TLS_KEYS(K) };
-#undef ROW_STRUCT
-#define ROW_STRUCT memory_conf
-static const struct key_row memory_rows[] = { MEMORY_KEYS(K) };
-#undef ROW_STRUCT
+#define KEY_CONF struct server_conf
+static const struct key_row server_rows[] = { SERVER_KEYS(KEY_ROW) };
+#undef KEY_CONF
+#define KEY_CONF struct net_conf
+static const struct key_row net_rows[] = { NET_KEYS(KEY_ROW) };
+#undef KEY_CONF
+#define KEY_CONF struct tls_conf
+static const struct key_row tls_rows[] = { TLS_KEYS(KEY_ROW) };
+#undef KEY_CONF
+#define KEY_CONF struct memory_conf
+static const struct key_row memory_rows[] = { MEMORY_KEYS(KEY_ROW) };
+#undef KEY_CONF
 
 const struct key_table server_keys = {
     .section = "server",
@@ -84,9 +72,9 @@ struct listener_raw {
     K(BOOL, proxy_protocol, 0, 0, 1, NONE, LISTENER, NULL,                                                             \
       "Peers in net.proxy_trusted begin with a PROXY header, version 1 or 2.")
 
-#define ROW_STRUCT listener_raw
-static const struct key_row listener_rows[] = { LISTENER_KEYS(K) };
-#undef ROW_STRUCT
+#define KEY_CONF struct listener_raw
+static const struct key_row listener_rows[] = { LISTENER_KEYS(KEY_ROW) };
+#undef KEY_CONF
 
 const struct key_table listener_keys = {
     .section = "listeners/*",

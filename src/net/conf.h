@@ -67,20 +67,12 @@ struct listener_conf {
     uint32_t unix_mode; /* of a unix socket, default 0660 */
 };
 
-#define NET_FIELD_U32 uint32_t
-#define NET_FIELD_U64 uint64_t
-#define NET_FIELD_BOOL bool
-#define NET_FIELD_STR slice
-#define NET_FIELD_ENUM uint32_t
-#define NET_FIELD_STRS struct key_strs
-#define K(type, field, def, min, max, unit, reload, legacy, text) NET_FIELD_##type field;
-
 struct server_conf {
-    SERVER_KEYS(K)
+    SERVER_KEYS(KEY_FIELD)
 };
 
 struct net_conf {
-    NET_KEYS(K)
+    NET_KEYS(KEY_FIELD)
     /* filled by net_conf_read_listeners */
     struct net_range *proxy_ranges;
     size_t proxy_range_count;
@@ -89,13 +81,12 @@ struct net_conf {
 };
 
 struct tls_conf {
-    TLS_KEYS(K) /* min_version 0: TLS 1.2, 1: TLS 1.3 */
+    TLS_KEYS(KEY_FIELD) /* min_version 0: TLS 1.2, 1: TLS 1.3 */
 };
 
 struct memory_conf {
-    MEMORY_KEYS(K)
+    MEMORY_KEYS(KEY_FIELD)
 };
-#undef K
 
 /* Key tables and the function that reads "listeners" (NULL or JSON null: the default set). All errors are reported;
  * returns their number. Ports are as written: net_server_start adds server.port_offset. */

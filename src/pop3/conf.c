@@ -3,19 +3,8 @@
 
 #include "pop3/internal.h"
 
-#define K(T, f, d, lo, hi, u, r, old, words)                                                                           \
-    { .name = #f,                                                                                                      \
-      .type = KEY_##T,                                                                                                 \
-      .offset = offsetof(struct pop3_conf, f),                                                                         \
-      .def = (d),                                                                                                      \
-      .min = (lo),                                                                                                     \
-      .max = (hi),                                                                                                     \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = (old),                                                                                                 \
-      .text = (words) },
-static const struct key_row rows[] = { POP3_KEYS(K) };
-#undef K
+#define KEY_CONF struct pop3_conf
+static const struct key_row rows[] = { POP3_KEYS(KEY_ROW) };
 
 const struct key_table pop3_keys = {
     .section = "pop3",

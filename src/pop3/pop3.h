@@ -21,10 +21,7 @@
     K(U32, errors_max, 20, 1, 10000, COUNT, SESSION, NULL, "Malformed or refused commands before the session ends.")
 
 struct pop3_conf {
-#define POP3_FIELD_U32 uint32_t
-#define K(type, field, def, min, max, unit, reload, legacy, text) POP3_FIELD_##type field;
-    POP3_KEYS(K)
-#undef K
+    POP3_KEYS(KEY_FIELD)
 };
 extern const struct key_table pop3_keys;
 

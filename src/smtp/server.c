@@ -7,21 +7,8 @@
 
 /* --- configuration and counters ----------------------------------------------------------------------------------- */
 
-#define KEY_TYPE_U32 KEY_U32
-#define KEY_TYPE_BOOL KEY_BOOL
-#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
-    { .name = #field,                                                                                                  \
-      .type = KEY_TYPE_##T,                                                                                            \
-      .offset = offsetof(struct smtp_conf, field),                                                                     \
-      .def = d,                                                                                                        \
-      .min = lo,                                                                                                       \
-      .max = hi,                                                                                                       \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = old,                                                                                                   \
-      .text = words },
-static const struct key_row rows[] = { SMTP_KEYS(K) };
-#undef K
+#define KEY_CONF struct smtp_conf
+static const struct key_row rows[] = { SMTP_KEYS(KEY_ROW) };
 
 const struct key_table smtp_keys = {
     .section = "smtp",

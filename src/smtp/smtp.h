@@ -30,11 +30,7 @@
       "Wait before the greeting; who speaks meanwhile is refused. Not for loopback and unix sockets.")
 
 struct smtp_conf {
-#define SMTP_FIELD_U32 uint32_t
-#define SMTP_FIELD_BOOL bool
-#define K(type, field, def, min, max, unit, reload, legacy, text) SMTP_FIELD_##type field;
-    SMTP_KEYS(K)
-#undef K
+    SMTP_KEYS(KEY_FIELD)
 };
 /* The same keys for both sections; struct smtp_conf in each. */
 extern const struct key_table smtp_keys, lmtp_keys;

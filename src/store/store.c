@@ -6,31 +6,13 @@
 
 /* --- configuration ------------------------------------------------------------------------------------------- */
 
-#define KEY_TYPE_U32 KEY_U32
-#define KEY_TYPE_U64 KEY_U64
-#define K(T, field, d, lo, hi, u, r, old, words)                                                                       \
-    { .name = #field,                                                                                                  \
-      .type = KEY_TYPE_##T,                                                                                            \
-      .offset = offsetof(struct store_conf, field),                                                                    \
-      .def = d,                                                                                                        \
-      .min = lo,                                                                                                       \
-      .max = hi,                                                                                                       \
-      .unit = UNIT_##u,                                                                                                \
-      .reload = RELOAD_##r,                                                                                            \
-      .legacy = old,                                                                                                   \
-      .text = words },
+#define KEY_CONF struct store_conf
 static const struct key_row key_rows[] = {
-    STORE_KEYS(K) { .name = "create",
-                    .type = KEY_STRS,
-                    .offset = offsetof(struct store_conf, create),
-                    .def_text = "Drafts|Sent|Trash|Junk|Archive",
-                    .max = 255,
-                    .unit = UNIT_NONE,
-                    .reload = RELOAD_SESSION,
-                    .text = "Mailboxes made with a new account, besides INBOX. Drafts, Sent, Trash, Junk and Archive "
-                            "get their special use (RFC 6154)." }
+    STORE_KEYS(KEY_ROW)
+    KEY_ROW(STRS, create, "Drafts|Sent|Trash|Junk|Archive", 0, 255, NONE, SESSION, NULL,
+            "Mailboxes made with a new account, besides INBOX. Drafts, Sent, Trash, Junk and Archive get their special "
+            "use (RFC 6154).")
 };
-#undef K
 
 const struct key_table store_keys = {
     .section = "store",

@@ -40,11 +40,7 @@ struct store;
       "How long at least it is remembered which messages were expunged, for clients that come back (QRESYNC).")
 
 struct store_conf {
-#define STORE_FIELD_U32 uint32_t
-#define STORE_FIELD_U64 uint64_t
-#define K(type, field, def, min, max, unit, reload, legacy, text) STORE_FIELD_##type field;
-    STORE_KEYS(K)
-#undef K
+    STORE_KEYS(KEY_FIELD)
     struct key_strs create; /* mailboxes made with an account; well-known names get their special use */
 };
 extern const struct key_table store_keys;

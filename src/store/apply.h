@@ -23,9 +23,13 @@ int apply_message_expunge(struct journal_tx *tx, void *room, const struct record
 int apply_page_image(struct journal_tx *tx, void *room, const struct record *r, struct err *err);
 int apply_ledger(struct journal_tx *tx, void *room, const struct record *r, struct err *err);
 
+int apply_copying(struct journal_tx *tx, void *room, const struct record *r, struct err *err);
+int apply_copying_end(struct journal_tx *tx, void *room, const struct record *r, struct err *err);
+
 int image_account(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
 int image_mailbox(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
 int image_ledger(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
+int image_copying(struct journal_tx *tx, void *room, uint64_t object, uint32_t part, struct err *err);
 
 void refs_message_add(const struct record *r, journal_ref_fn *ref, void *arg);
 void refs_page_image(const struct record *r, journal_ref_fn *ref, void *arg);

@@ -30,6 +30,12 @@ uint64_t messages_emit(struct journal_tx *tx, uint64_t mailbox, const struct sto
 uint64_t flags_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
 uint64_t expunge_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
 
+/* A COPY of several operations has made these copies so far, and with this operation `more` (copying.c). id 0: its first
+ * operation. Returns the id of the copy as an object. */
+uint64_t copying_emit(struct journal_tx *tx, uint64_t id, uint64_t mailbox, const struct uid_range *ranges,
+                      unsigned count, const struct uid_range *more);
+void copying_end_emit(struct journal_tx *tx, uint64_t id); /* it is complete, or taken back; 0: nothing to do */
+
 /* A new mailbox; the stamp raises the account's highest uidvalidity. Returns its id. */
 uint64_t mailbox_emit(struct journal_tx *tx, uint64_t account, slice name, uint8_t special, uint32_t uidvalidity);
 uint32_t uidvalidity_next(struct journal_tx *tx, uint64_t account); /* the next to give */

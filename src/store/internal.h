@@ -6,6 +6,7 @@
  *   apply.c     records -> tables                image.c  tables -> images    deliver.c  delivery, the ledger
  *   read.c      reading calls of store.h         check.c  the invariants      dump.c     records as text
  *   view*.c     view.h                           message*.c, cache.c          message.h
+ *   copying.c   copies under way, taken back after a crash
  *
  * Facts and sums. A record changes facts of its own (object, part) only. Everything else in the tables is a sum over
  * facts and moves by differences: the counts of a mailbox, the usage of an account, the references of bodies. So an
@@ -53,6 +54,11 @@ enum {
                                as in MESSAGE_EXPUNGE */
     /* maxima = u32 uidnext, u64 highest modseq, u64 tombstone floor of the mailbox */
 
+    ST_COPY_UNDERWAY = 0x0230, /* u64 target mailbox, ranges as in MESSAGE_EXPUNGE: the copies so far; the first makes
+                                  the object */
+    ST_COPY_IMAGE = 0x0231, /* the same */
+    ST_COPY_END = 0x0232, /* empty, END: all copies are there, or none is left */
+
     ST_LEDGER = 0x0220, /* varints, one per enum ledger_cause: the sums after it; the first makes the object */
     ST_LEDGER_IMAGE = 0x0221, /* the same */
 };
@@ -83,6 +89,7 @@ enum {
     STORE_TABLE_TOMB = 39, /* u64 mailbox, u32 part, u64 modseq -> u64 time ms, ranges as in MESSAGE_EXPUNGE */
     STORE_TABLE_DOOMED = 40, /* u64 account, u64 mailbox or 0 for the account itself -> empty */
     STORE_TABLE_LEDGER = 41, /* "ledger" -> u64 object, varints */
+    STORE_TABLE_COPYING = 42, /* u64 copy -> as ST_COPY_UNDERWAY */
 };
 
 struct store_key {
@@ -228,6 +235,7 @@ struct store_limits { /* immutable */
 OWNED struct store_limits *store_limits_ref(struct store *s); /* snap_unref(&l->snap) */
 int64_t store_resync_ms(struct store *s);
 void store_reap_start(struct store *s); /* go on with deletions that the last run left half done */
+int store_undo_start(struct store *s, struct err *err); /* take back copies that it left half done */
 
 struct staged { /* a mailbox changed in the batch under way; part: PAGE or 0 */
     uint64_t mailbox, modseq;
@@ -267,7 +275,7 @@ enum store_counter {
     SC_ACCOUNTS_MADE,
     SC_MAILBOXES_MADE,
     SC_CHAINS, /* requests that took more than one operation */
-    SC_TAKEN_BACK, /* copies undone because a later piece failed */
+    SC_TAKEN_BACK, /* copies undone because a later piece failed, or the process ended before it */
     SC_REAPED, /* mailboxes whose messages went after their name */
     STORE_COUNTERS
 };

@@ -48,6 +48,7 @@ static void request_free(struct request *q)
     buf_free(&q->from);
     buf_free(&q->to);
     buf_free(&q->modified_ranges);
+    buf_free(&q->copied);
     mem_free(q->rows);
     mem_free(q->modified);
     arena_free(&q->pub.mem);
@@ -179,7 +180,7 @@ static void on_done(struct journal_op *op);
 static bool piece_submit(struct request *q)
 {
     bool frees = (kinds[q->pub.what].flags & OP_FREES) != 0 || q->state == REQUEST_TAKING_BACK;
-    uint64_t bytes = 4096 + UINT64_C(96) * q->row_max;
+    uint64_t bytes = 4096 + UINT64_C(96) * q->row_max + 2 * q->copied.len;
 
     if (q->pub.body != NULL)
         bytes += body_writer_bytes(q->pub.body) + q->pub.header.len;
@@ -217,6 +218,17 @@ static bool pair_joins(const struct request *q, uint32_t from, uint32_t to)
     f = (const struct uid_range *)(const void *)(q->from.ptr + q->from.len) - 1;
     t = (const struct uid_range *)(const void *)(q->to.ptr + q->to.len) - 1;
     return f->last + 1 == from && t->last + 1 == to;
+}
+
+/* The piece's copies, as one range with what was copied before where nothing came in between. */
+static void copied_push(struct buf *b, uint32_t first, uint32_t last)
+{
+    struct uid_range *end = b->len == 0 ? NULL : (struct uid_range *)(void *)(b->ptr + b->len) - 1;
+
+    if (end != NULL && end->last + 1 == first)
+        end->last = last;
+    else
+        buf_put(b, &(struct uid_range){ first, last }, sizeof(struct uid_range));
 }
 
 static void count_done(const struct request *q, const struct piece *p)
@@ -257,6 +269,8 @@ static void piece_take(struct request *q)
         if (has_target)
             range_push(&q->to, p->first_to + i, joins);
     }
+    if (q->pub.what == STORE_COPY && p->count != 0)
+        copied_push(&q->copied, p->first_to, p->first_to + (p->count - 1));
     if (q->pub.what == STORE_APPEND)
         range_push(&q->to, p->first_to, false);
     for (unsigned i = 0; i < p->modified_count; i++)
@@ -285,7 +299,7 @@ static void piece_failed(struct request *q)
             return;
     }
     if (q->state == REQUEST_TAKING_BACK)
-        diag_error("store", "copies that could not be completed stay in mailbox %llu: %s",
+        diag_error("store", "copies that could not be completed stay in mailbox %llu until the next start: %s",
                    (unsigned long long)q->done.target, err->text);
     request_close(q);
     request_tell(q);

@@ -28,6 +28,7 @@ struct piece { /* what the run under way found; becomes true when it is durable 
     bool more;
     uint64_t source, target;
     uint32_t uid_limit; /* messages that came after the first piece do not belong to the request; 0: not known */
+    uint64_t copying; /* object of a COPY that takes several pieces (copying.c), 0: none */
     bool is_moving; /* RENAME of INBOX: the target is made, messages follow */
     unsigned count; /* rows */
     unsigned modified_count;
@@ -50,7 +51,8 @@ struct request {
     struct store_row *rows; /* row_max; of the piece */
     uint32_t *modified; /* row_max; of the piece */
     struct buf from, to, modified_ranges; /* struct uid_range; achieved */
-    bool is_back_begun; /* taking back: done.next is a place in `to` */
+    struct buf copied; /* struct uid_range; as `to`, but as few as possible: for copying.c and taking back */
+    bool is_back_begun; /* taking back: done.next is a place in `copied` */
     enum store_result failed; /* why it takes back */
 };
 

@@ -272,6 +272,19 @@ static int copy_check(struct request *q, struct journal_view *v, uint64_t from_a
     return 0;
 }
 
+/* A COPY that goes on after this operation says so with it; its last operation says that it is complete. */
+static void copy_track(struct request *q, struct journal_tx *tx)
+{
+    struct piece *p = &q->piece;
+
+    if (p->more)
+        p->copying = copying_emit(tx, p->copying, p->target, (const struct uid_range *)(const void *)q->copied.ptr,
+                                  (unsigned)(q->copied.len / sizeof(struct uid_range)),
+                                  &(struct uid_range){ p->first_to, p->first_to + (p->count - 1) });
+    else
+        copying_end_emit(tx, p->copying);
+}
+
 /* Rows are copied; for MOVE and RENAME of INBOX the originals go in the same operation. */
 int run_copy(struct request *q, struct journal_tx *tx, struct err *err)
 {
@@ -287,8 +300,10 @@ int run_copy(struct request *q, struct journal_tx *tx, struct err *err)
     if (request_target(q, v, &to, err) < 0)
         return -1;
     rows_gather(q, v, NULL);
-    if (q->piece.count == 0)
+    if (q->piece.count == 0) { /* what was left has gone meanwhile */
+        copying_end_emit(tx, q->piece.copying);
         return 0;
+    }
     if (copy_check(q, v, from_account, to.account, err) < 0)
         return -1;
     keywords_translate(q, tx);
@@ -298,6 +313,8 @@ int run_copy(struct request *q, struct journal_tx *tx, struct err *err)
         q->rows[i].save_ms = now_ms;
     }
     seq = messages_emit(tx, q->piece.target, q->rows, q->piece.count);
+    if (!moves)
+        copy_track(q, tx);
     for (unsigned i = 0; i < q->piece.count; i++)
         q->rows[i].uid = q->modified[i]; /* the originals' again, for expunging and COPYUID */
     if (moves)
@@ -313,10 +330,12 @@ int run_take_back(struct request *q, struct journal_tx *tx, struct err *err UNUS
     struct request back = { .row_max = q->row_max, .rows = q->rows };
     struct mailbox_head h;
 
-    if (!mailbox_head_get(v, q->done.target, &h))
-        return 0; /* went with the mailbox */
-    back.pub.uids = (const struct uid_range *)(const void *)q->to.ptr;
-    back.pub.uid_count = (unsigned)(q->to.len / sizeof(struct uid_range));
+    if (!mailbox_head_get(v, q->done.target, &h)) { /* they went with the mailbox */
+        copying_end_emit(tx, q->piece.copying);
+        return 0;
+    }
+    back.pub.uids = (const struct uid_range *)(const void *)q->copied.ptr;
+    back.pub.uid_count = (unsigned)(q->copied.len / sizeof(struct uid_range));
     back.piece = (struct piece){ .next = q->is_back_begun ? q->done.next : (struct place){ 0, 0 },
                                  .source = q->done.target,
                                  .uid_limit = UINT32_MAX };
@@ -324,5 +343,7 @@ int run_take_back(struct request *q, struct journal_tx *tx, struct err *err UNUS
     expunge_emit(tx, q->done.target, q->rows, back.piece.count);
     q->piece.next = back.piece.next;
     q->piece.more = back.piece.more;
+    if (!q->piece.more)
+        copying_end_emit(tx, q->piece.copying);
     return 0;
 }

@@ -95,7 +95,7 @@ struct counter store_counters[STORE_COUNTERS] = {
     C(SC_ACCOUNTS_MADE, "accounts_made", "Accounts made."),
     C(SC_MAILBOXES_MADE, "mailboxes_made", "Mailboxes made by clients."),
     C(SC_CHAINS, "chains", "Requests that took more than one operation."),
-    C(SC_TAKEN_BACK, "taken_back", "Copies taken back because a later piece failed."),
+    C(SC_TAKEN_BACK, "taken_back", "Copies taken back because they could not be completed."),
     C(SC_REAPED, "reaped", "Deleted mailboxes and accounts whose contents were removed piece by piece."),
 };
 #undef C
@@ -123,6 +123,9 @@ static const struct journal_type types[] = {
     { ST_PAGE_IMAGE, 0, "page_image", apply_page_image, refs_page_image, NULL, image_mailbox, NULL },
     { ST_LEDGER, 0, "ledger", apply_ledger, NULL, NULL, image_ledger, NULL },
     { ST_LEDGER_IMAGE, 0, "ledger_image", apply_ledger, NULL, NULL, image_ledger, NULL },
+    { ST_COPY_UNDERWAY, 0, "copy_underway", apply_copying, NULL, NULL, image_copying, NULL },
+    { ST_COPY_IMAGE, 0, "copy_image", apply_copying, NULL, NULL, image_copying, NULL },
+    { ST_COPY_END, 0, "copy_end", apply_copying_end, NULL, NULL, NULL, NULL },
 };
 
 static const struct journal_table tables[] = {
@@ -132,6 +135,7 @@ static const struct journal_table tables[] = {
     { STORE_TABLE_COUNT, "store.count", 0 },           { STORE_TABLE_PAGE, "store.page", 0 },
     { STORE_TABLE_ROW, "store.row", 0 },               { STORE_TABLE_TOMB, "store.tomb", 0 },
     { STORE_TABLE_DOOMED, "store.doomed", 0 },         { STORE_TABLE_LEDGER, "store.ledger", 0 },
+    { STORE_TABLE_COPYING, "store.copying", 0 },
 };
 
 /* --- the batch ----------------------------------------------------------------------------------------------- */
@@ -219,7 +223,7 @@ const struct journal_room *store_room(struct store *s)
 int store_attach(struct store *s, struct journal *j, const char *dir, struct err *err)
 {
     s->journal = j;
-    if (store_cache_open(s, dir, err) < 0)
+    if (store_cache_open(s, dir, err) < 0 || store_undo_start(s, err) < 0)
         return -1;
     store_reap_start(s);
     return 0;

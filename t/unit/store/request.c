@@ -1,6 +1,10 @@
 /* request.c - what each request answers: results, chains of operations, trees of names, quota. */
 #include "store_site.h"
 
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+
 #include "store/emit.h"
 #include "store/names.h"
 
@@ -291,6 +295,125 @@ static void request__large_copies_run_in_pieces_and_are_all_or_nothing(void **st
     site_end(&s);
 }
 
+/* The committer stands in front of the COPY until the journal closes: it then does the first piece, and no other is
+ * taken any more, so the copies stay as if the process had died there. */
+struct gate {
+    struct journal_op op;
+    sem_t reached, open;
+};
+
+static int gate_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
+{
+    struct gate *g = CONTAINER_OF(op, struct gate, op);
+
+    (void)tx;
+    (void)err;
+    sem_post(&g->reached);
+    sem_wait(&g->open);
+    return 0;
+}
+
+static void nothing_more(struct journal_op *op)
+{
+    (void)op;
+}
+
+static void *close_main(void *arg)
+{
+    journal_close(arg);
+    return NULL;
+}
+
+static bool is_closing(struct journal *j)
+{
+    bool closing;
+
+    pthread_mutex_lock(&j->lock);
+    closing = j->is_closing;
+    pthread_mutex_unlock(&j->lock);
+    return closing;
+}
+
+static void on_told(struct store_request *r)
+{
+    (void)r;
+}
+
+/* COPY of INBOX to `name`, of which only the first piece is done; the store is shut. */
+static void copy_interrupted(struct site *s, uint64_t account, const char *name)
+{
+    struct gate g = { .op = { .run = gate_run, .done = nothing_more, .cost = 1 } };
+    struct store_request *r = store_request_new(STORE_COPY);
+    struct journal *j = s->j;
+    pthread_t closer;
+
+    sem_init(&g.reached, 0, 0);
+    sem_init(&g.open, 0, 0);
+    helpers_wait(j); /* what they do about sealed segments needs the committer, and closing needs them */
+    assert_true(journal_submit(s->j, &g.op));
+    sem_wait(&g.reached);
+    r->account = account;
+    r->name = SLICE("INBOX");
+    r->to_name = slice_str(name);
+    r->done = on_told;
+    store_request_submit(s->store, r);
+    assert_int_equal(pthread_create(&closer, NULL, close_main, &s->j), 0);
+    while (!is_closing(j))
+        sched_yield();
+    sem_post(&g.open);
+    pthread_join(closer, NULL);
+    assert_int_equal(r->result, STORE_TEMP);
+    store_request_destroy(&r);
+    site_shut(s);
+    sem_destroy(&g.reached);
+    sem_destroy(&g.open);
+}
+
+static uint64_t copies_underway(struct site *s)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    uint64_t n;
+
+    assert_int_equal(journal_read_begin(s->j, &v, &err), 0);
+    n = journal_table_count(&v, STORE_TABLE_COPYING);
+    journal_read_end(&v);
+    return n;
+}
+
+static void request__copies_cut_off_are_taken_back_by_the_next_start(void **state)
+{
+    struct rng rng;
+    uint64_t account;
+    struct site s;
+
+    (void)state;
+    rng_init(&rng, 7);
+    for (unsigned discard = 0; discard < 2; discard++) { /* by the index as it stands, and by a rebuilt one */
+        site_begin(&s);
+        account = site_account(&s, 7, "carol");
+        fill(&s, account, "INBOX", 3500);
+        fill(&s, account, "Archive", 10);
+        copy_interrupted(&s, account, "Archive");
+        site_open(&s, discard != 0);
+        for (unsigned i = 0; i < 1000 && copies_underway(&s) != 0; i++) { /* each waits for one more operation */
+            struct err err = ERR_INIT;
+
+            assert_int_equal(journal_settle(s.j, &err), 0);
+        }
+        assert_int_equal(copies_underway(&s), 0);
+        assert_int_equal(messages(&s, account, "Archive"), 10);
+        assert_int_equal(messages(&s, account, "INBOX"), 3500);
+        site_sound(&s);
+        site_empty(&s, &rng); /* the ended object leaves nothing that a rebuild would bring back */
+        site_reopen(&s, true);
+        assert_int_equal(copies_underway(&s), 0);
+        assert_int_equal(messages(&s, account, "Archive"), 10);
+        site_sound_journal(&s);
+        site_end(&s);
+    }
+}
+
 static void request__unchanged_since_names_what_changed(void **state)
 {
     struct uid_range all = { 1, 10 }, one = { 4, 4 };
@@ -477,6 +600,7 @@ int main(void)
         cmocka_unit_test(request__a_name_made_anew_has_another_uidvalidity),
         cmocka_unit_test(request__rename_takes_the_tree_along_and_inbox_stays),
         cmocka_unit_test(request__large_copies_run_in_pieces_and_are_all_or_nothing),
+        cmocka_unit_test(request__copies_cut_off_are_taken_back_by_the_next_start),
         cmocka_unit_test(request__unchanged_since_names_what_changed),
         cmocka_unit_test(request__limits_refuse_without_a_trace),
         cmocka_unit_test(request__deletions_leave_nothing_behind),

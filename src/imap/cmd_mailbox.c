@@ -94,7 +94,8 @@ static enum imap_next closed(struct imap_session *s)
     return imap_answer(s, imap_reply_of(result, false));
 }
 
-/* Removes what carries \Deleted, without telling of it; RFC 3501 6.4.2. */
+/* Removes what carries \Deleted, without telling of it, also what came since the session last looked; RFC 3501
+ * 6.4.2. */
 enum imap_next imap_cmd_close(struct imap_session *s)
 {
     struct uid_range *all;
@@ -102,7 +103,7 @@ enum imap_next imap_cmd_close(struct imap_session *s)
 
     if (!imap_end(&s->run->in))
         return imap_bad(s);
-    if (s->box->is_read_only || store_view_count(s->box->view) == 0) {
+    if (s->box->is_read_only) {
         imap_box_close(s);
         return imap_answer(s, IMAP_R_DONE);
     }

@@ -29,7 +29,13 @@ enum conf_section {
     CONF_IMAP,
     CONF_POP3,
     CONF_CONTROL,
-    CONF_ROUTES, /* the short form of rules; used from the queue on */
+    CONF_ROUTES, /* the short form of rules */
+    CONF_QUEUE, /* struct queue_conf (queue/conf.h) */
+    CONF_CHANNELS, /* struct channels_conf: channel blocks and pools */
+    CONF_LOG, /* struct log_conf */
+    CONF_DNS,
+    CONF_SMTP_CLIENT,
+    CONF_NOTICES,
     CONF_SECTIONS
 };
 

@@ -8,6 +8,7 @@
 #include "journal/journal.h"
 #include "net/conf.h"
 #include "pop3/pop3.h"
+#include "queue/conf.h"
 #include "route/short.h"
 #include "smtp/smtp.h"
 #include "store/store.h"
@@ -55,6 +56,17 @@ static unsigned read_routes(struct conf_set *set, const json_t *value, keys_repo
     return route_short_read(value, routes, &set->mem, report, arg);
 }
 
+/* With the pools, to which the channels belong. */
+static unsigned read_channels(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
+{
+    struct channels_conf *channels = arena_alloc(&set->mem, sizeof *channels);
+    const struct queue_conf *queue = set->section[CONF_QUEUE];
+
+    set->section[CONF_CHANNELS] = channels;
+    return channels_conf_read(value, json_object_get(set->document, "pools"), queue->notices_in_hours, channels,
+                              &set->mem, report, arg);
+}
+
 /* In the order in which the manual and `config show --effective` have them. */
 const struct config_section config_sections[] = {
     { CONF_SERVER, "server", &server_keys, NULL, NULL },
@@ -71,6 +83,9 @@ const struct config_section config_sections[] = {
     { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL },
     { CONF_IMAP, "imap", &imap_keys, NULL, NULL },
     { CONF_POP3, "pop3", &pop3_keys, NULL, NULL },
+    { CONF_QUEUE, "queue", &queue_keys, NULL, NULL },
+    { CONF_CHANNELS, "channels", NULL, read_channels, "Channels: how mail to some destinations is delivered, by name." },
+    { CONF_CHANNELS, "pools", NULL, NULL, "Pools: how many jobs their channels share, by name." },
     { CONF_CONTROL, "control", &control_keys, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,
       "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once "

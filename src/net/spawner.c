@@ -214,13 +214,14 @@ void spawner_stop(struct spawner **spp)
 }
 
 /* Without user 0 the kernel has taken them already; what a service manager gave in addition goes here. */
-static void capabilities_drop(void)
+static int capabilities_drop(struct err *err)
 {
     struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
     struct __user_cap_data_struct none[2] = { 0 };
 
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    syscall(SYS_capset, &head, none); /* fewer is always allowed */
+    /* The kernel always allows fewer; a filter of system calls may not, and nobody would notice. */
+    return syscall(SYS_capset, &head, none) < 0 ? err_sys(err, errno, "giving up capabilities") : 0;
 }
 
 int spawner_drop(struct spawner *sp, const char *user, struct err *err)
@@ -242,9 +243,7 @@ int spawner_drop(struct spawner *sp, const char *user, struct err *err)
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return err_sys(err, errno, "giving up new privileges");
-    if (geteuid() != 0)
-        capabilities_drop();
-    return 0;
+    return geteuid() != 0 ? capabilities_drop(err) : 0;
 }
 
 static int ask(struct spawner *sp, const struct request *q, struct err *err)

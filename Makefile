@@ -7,7 +7,7 @@
 #   make install             DESTDIR, PREFIX              make quickstart       a server to try, in var/
 #
 # Variables: CC=clang (builds in build/clang), BUILD=dir, ROOMS="base reactor" (only these folders of src and their
-# tests), JOBS=2 (tests at a time), T=pattern, SEED=number (soak).
+# tests), JOBS=2 (tests at a time), T=pattern, SEED=number (soak), QUICK=1 (bench).
 
 # ---- the build directory and its flavour ---------------------------------------------------------------------------
 
@@ -193,9 +193,11 @@ fuzz-run: $(FUZZERS)
 soak: all $(FAULT) $(PRELOAD)
 	@SOAK=1 $(RUN) --seed '$(SEED)' --result $(BUILD)/soak --timeout 7200 --soak $(SOAK_TESTS) --fault $(FAULT_TESTS)
 
+# Rows also go to $(BUILD)/bench/RESULTS.tsv. A bench that fails does not keep the others from running
 bench: all $(BENCH)
-	@set -e; for b in $(BENCHES); do echo "== $$b"; \
-	    BUILD='$(abspath $(BUILD))' POSTHOUSE='$(abspath $(BUILD)/posthouse)' "$$b"; done
+	@rc=0; for b in $(BENCHES); do echo "== $$b"; BUILD='$(abspath $(BUILD))' QUICK='$(QUICK)' \
+	    POSTHOUSE='$(abspath $(BUILD)/posthouse)' timeout -k 30 3600 "$$b" || { rc=1; echo "== $$b FAILED"; }; \
+	    done; exit $$rc
 
 lint: tidy
 	@set -e; for c in $(CHECKS); do BUILD='$(abspath $(BUILD))' $$c; done

@@ -166,7 +166,7 @@ static void start(void)
     snprintf(fault.report, sizeof(fault.report), "%s", report != NULL ? report : "");
     copy = strdup(rules != NULL ? rules : "");
     for (char *r = strtok_r(copy, ",", &save); r != NULL; r = strtok_r(NULL, ",", &save))
-        parse_rule(strdup(r));
+        parse_rule(r);
     free(copy);
     if (capacity != NULL && capacity[0] == '/')
         snprintf(fault.capacity_path, sizeof(fault.capacity_path), "%s", capacity);

@@ -287,6 +287,8 @@ class Server:
                               timeout=CLI_SECONDS, input=input if input is not None else "")
         if check and done.returncode != 0:
             raise RuntimeError(f"posthouse {' '.join(arguments)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        if "Sanitizer" in done.stderr or "runtime error:" in done.stderr:
+            case("sanitizer", False, (arguments, done.stderr))
         done.json = None
         if "--json" in arguments:
             try:

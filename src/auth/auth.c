@@ -37,6 +37,10 @@ static const struct key_row rows[] = {
            "Logins that may wait for a helper thread; beyond it they get a temporary error."),
     NUMBER(scram_iterations, 10000, 4096, 65536, COUNT, SESSION, NULL,
            "Iterations of SCRAM verifiers made from now on; RFC 7677 4 wants at least 4,096."),
+    NUMBER(cache_s, 300, 0, 86400, SECONDS, SESSION, NULL,
+           "So long a right password is not hashed again at the next login; only a keyed hash of it is kept, in memory. A "
+           "changed password counts at once. 0: every login is hashed."),
+    NUMBER(cache_max, 4096, 4, 1000000, COUNT, RESTART, NULL, "Passwords remembered for auth.cache_s."),
 };
 #undef NUMBER
 
@@ -160,6 +164,7 @@ void auth_destroy(struct auth **a)
         return;
     library_done();
     peers_destroy(&(*a)->peers);
+    known_destroy(&(*a)->known);
     pthread_mutex_destroy(&(*a)->lock);
     mem_wipe((*a)->secret, sizeof((*a)->secret));
     mem_free(*a);

@@ -7,6 +7,8 @@
  *           an unknown user has a SCRAM salt of their own, the same at every try and after every restart. That a user
  *           is disabled is said only to who knows the password.
  *           One may act for another (authorization identity) who is an administrator, nobody else.
+ *           A right password is not hashed again for auth.cache_s, unless it was changed. A user who was changed or
+ *           disabled while a login was under way is not let in.
  * Limits:   auth.failures_max per connection is the protocol's to count. A failure is answered after auth.delay_ms,
  *           twice, four and eight times as late when the peer's address (IPv6: its /64) failed before within
  *           auth.forget_s; auth.peers_max addresses are remembered. More than auth.waiting_max steps waiting answer
@@ -34,6 +36,8 @@ struct auth_conf {
     uint32_t peers_max;
     uint32_t waiting_max;
     uint32_t scram_iterations;
+    uint32_t cache_s; /* 0: no cache */
+    uint32_t cache_max;
 };
 extern const struct key_table auth_keys;
 

@@ -3,6 +3,7 @@
  *   auth.c      configuration, counters, mechanisms      exchange.c  life of an exchange, on its reactor
  *   login.c     one step, on a helper                    library.c   libsasl2: set-up and call-backs
  *   verifier.c  hashes                                   peers.c     addresses that failed
+ *   known.c     passwords that were right lately
  */
 #ifndef AUTH_INTERNAL_H
 #define AUTH_INTERNAL_H
@@ -31,6 +32,14 @@ bool verifier_check(slice hash, slice password);
 /* RFC 5803 verifier that no password fits, always the same for a name. */
 slice verifier_fake(slice secret, slice name, uint32_t iterations, struct arena *mem);
 
+/* --- known.c: nothing here is thread-safe but known_mac --- */
+struct known;
+OWNED struct known *known_new(unsigned max);
+void known_destroy(struct known **c);
+void known_mac(const struct known *c, slice verifier, slice password, unsigned char mac[SHA256_BYTES]);
+bool known_has(struct known *c, const unsigned char mac[SHA256_BYTES], int64_t now_ms);
+void known_put(struct known *c, const unsigned char mac[SHA256_BYTES], int64_t until_ms);
+
 /* --- auth.c --- */
 #define AUTH_COUNTERS(C)                                                   \
     C(OK_SMTP, "ok_smtp", "Successful logins by SMTP.")                    \
@@ -46,7 +55,9 @@ slice verifier_fake(slice secret, slice name, uint32_t iterations, struct arena 
     C(MALFORMED, "malformed", "Malformed responses.")                      \
     C(DELAYED, "delayed", "Refusals that were answered late on purpose.")  \
     C(PROXIED, "proxied", "Administrators who logged in for another.")     \
-    C(HASHES, "hashes", "Passwords hashed.")
+    C(HASHES, "hashes", "Passwords hashed.")                               \
+    C(CACHED, "cached", "Passwords known to be right from a login shortly before.") \
+    C(STALE, "stale", "Logins refused because the user changed meanwhile.")
 enum auth_counter {
 #define C(id, name, text) AUTH_C_##id,
     AUTH_COUNTERS(C)
@@ -61,8 +72,9 @@ struct auth {
     const struct clock *clock;
     unsigned char secret[DIR_SERVER_SECRET_BYTES]; /* used while dir has none */
     _Atomic unsigned waiting;                      /* steps submitted and not yet run */
-    pthread_mutex_t lock;                          /* lock rank 50: peers */
+    pthread_mutex_t lock;                          /* lock rank 50: peers, known */
     struct peers *peers;                           /* NULL until the first failure */
+    struct known *known;                           /* NULL until the first password; stays, its key too */
 };
 
 enum mechanism_flags { MECH_SHOWS_PASSWORD = 1, MECH_BINDS_CHANNEL = 2, MECH_NEVER_EMPTY = 4 };
@@ -77,6 +89,7 @@ const struct mechanism *mechanism_find(const struct auth_conf *conf, const struc
 
 struct identity {
     bool is_asked;
+    struct address address; /* as asked for */
     enum dir_result result;
     struct dir_user user;
     struct dir_secrets *secrets;

@@ -33,6 +33,7 @@ void login_identify(struct auth_exchange *x, struct identity *id, slice name)
     id->user = (struct dir_user){ .id = 0 };
     if (!name_split(x, name, &q.address))
         return;
+    id->address = q.address;
     if (!dir_ask(x->auth->dir, x->dir_conf, &q))
         q.result = DIR_TEMP; /* our own directory answers at once */
     id->result = q.result;
@@ -45,11 +46,46 @@ static bool is_known(const struct identity *id)
     return id->result == DIR_USER || id->result == DIR_DISABLED;
 }
 
+/* Was this the right password a short while ago? Then mac is known. With an empty hash, too: the same work for all. */
+static bool is_cached(struct auth_exchange *x, slice hash, slice password, unsigned char mac[SHA256_BYTES])
+{
+    struct auth *a = x->auth;
+    bool found;
+
+    pthread_mutex_lock(&a->lock);
+    if (a->known == NULL)
+        a->known = known_new(x->auth_conf->cache_max);
+    pthread_mutex_unlock(&a->lock);
+    known_mac(a->known, hash, password, mac);
+    pthread_mutex_lock(&a->lock);
+    found = known_has(a->known, mac, clock_mono_ms(a->clock));
+    pthread_mutex_unlock(&a->lock);
+    return found;
+}
+
+static void remember(struct auth_exchange *x, const unsigned char mac[SHA256_BYTES])
+{
+    struct auth *a = x->auth;
+
+    pthread_mutex_lock(&a->lock);
+    known_put(a->known, mac, clock_mono_ms(a->clock) + (int64_t)x->auth_conf->cache_s * 1000);
+    pthread_mutex_unlock(&a->lock);
+}
+
 bool login_password(struct auth_exchange *x, slice password)
 {
     slice hash = x->authc.secrets != NULL ? x->authc.secrets->crypt : SLICE_NONE;
+    bool may_cache = x->auth_conf->cache_s != 0, is_right;
+    unsigned char mac[SHA256_BYTES];
 
-    return verifier_check(hash, password) && is_known(&x->authc);
+    if (may_cache && is_cached(x, hash, password, mac)) {
+        auth_count(AUTH_C_CACHED);
+        return true;
+    }
+    is_right = verifier_check(hash, password) && is_known(&x->authc);
+    if (may_cache && is_right)
+        remember(x, mac);
+    return is_right;
 }
 
 bool login_may_proxy(struct auth_exchange *x)
@@ -79,6 +115,20 @@ static enum auth_result welcome(struct auth_exchange *x)
         return AUTH_DISABLED;
     }
     return AUTH_OK;
+}
+
+/* A login takes a while, an exchange as long as the client likes. Who was disabled or got another password meanwhile
+ * has had their sessions closed already, and would slip in behind that. */
+static bool is_stale(struct auth_exchange *x)
+{
+    struct dir_query q = { .address = x->authc.address, .want_secrets = true, .mem = &x->mem };
+    const struct dir_secrets *was = x->authc.secrets;
+
+    if (!dir_ask(x->auth->dir, x->dir_conf, &q) || q.result == DIR_TEMP)
+        return false; /* cannot be said: what held a moment ago counts */
+    if (q.result != DIR_USER || q.user.id != x->authc.user.id || was == NULL || q.secrets == NULL)
+        return true;
+    return !slice_eq(was->crypt, q.secrets->crypt);
 }
 
 static enum auth_result sasl_result(struct auth_exchange *x, int code)
@@ -194,5 +244,12 @@ void login_run(struct auth_exchange *x)
     else
         run_sasl(x);
     secret_free(&x->input);
+    if (x->result == AUTH_OK && is_stale(x)) {
+        auth_count(AUTH_C_STALE);
+        x->reason = "the user changed meanwhile";
+        x->result = AUTH_FAILED;
+        x->has_final = false;
+        buf_reset(&x->challenge);
+    }
     tell(x);
 }

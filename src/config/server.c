@@ -204,7 +204,7 @@ static void on_hup(struct signal_watch *w)
         reload_start(s, NULL);
 }
 
-/* --- users that are disabled or deleted --------------------------------------------------------------------------- */
+/* --- users that are disabled, deleted, or have a new password ------------------------------------------------------ */
 
 struct user_gone {
     struct post post;
@@ -223,17 +223,17 @@ static void user_gone(struct post *p)
 }
 
 /* On the committer. */
-static void user_changed(void *arg, uint64_t user_id UNUSED, slice address, enum dir_status status)
+static void user_changed(void *arg, const struct dir_user_change *change)
 {
     struct server *s = arg;
     struct user_gone *u;
 
-    if (status == DIR_ACTIVE || address.len > USER_ADDRESS_BYTES)
+    if ((change->status == DIR_ACTIVE && !change->is_password_new) || change->address.len > USER_ADDRESS_BYTES)
         return;
     u = mem_alloc(sizeof *u);
     u->server = s;
-    u->len = address.len;
-    memcpy(u->address, address.ptr, address.len);
+    u->len = change->address.len;
+    memcpy(u->address, change->address.ptr, u->len);
     reactor_post(s->reactor, &u->post, user_gone);
 }
 

@@ -127,7 +127,13 @@ OWNED json_t *dir_list_aliases(struct dir *d, struct err *err);
 /* Called on the committer after a change of a user became durable; must only post. At most DIR_WATCHERS_MAX, for the
  * life of dir; not for what is replayed at opening. */
 #define DIR_WATCHERS_MAX 16
-typedef void dir_watch_fn(void *arg, uint64_t user_id, slice address, enum dir_status status);
+struct dir_user_change {
+    uint64_t id;
+    slice address;
+    enum dir_status status;
+    bool is_password_new; /* there was another one, or none, before */
+};
+typedef void dir_watch_fn(void *arg, const struct dir_user_change *change);
 void dir_watch(struct dir *d, dir_watch_fn *fn, void *arg);
 
 #endif

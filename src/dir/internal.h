@@ -93,11 +93,6 @@ bool alias_get(struct journal_view *v, uint64_t id, struct alias_entry *e);
 
 /* --- room.c --- */
 
-struct dir_event { /* of a user, staged until its batch is durable */
-    uint64_t id;
-    enum dir_status status;
-    slice address; /* heap */
-};
 struct dir_watcher {
     dir_watch_fn *fn;
     void *arg;
@@ -105,7 +100,7 @@ struct dir_watcher {
 struct dir {
     struct journal_room room;
     struct journal *journal; /* set before other threads ask */
-    struct dir_event *events; /* owner: committer */
+    struct dir_user_change *events; /* staged until their batch is durable; addresses on the heap. owner: committer */
     unsigned event_count, event_cap;
     pthread_mutex_t lock; /* lock rank 40: adding a watcher */
     struct dir_watcher watchers[DIR_WATCHERS_MAX];

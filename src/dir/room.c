@@ -34,9 +34,10 @@ const struct key_table dir_keys = {
 /* --- watching ----------------------------------------------------------------------------------------------------- */
 
 /* Replay tells nobody: who watches reads the present state when it opens. */
-static void event_stage(struct journal_tx *tx, struct dir *d, const struct user_entry *e, enum dir_status status)
+static void event_stage(struct journal_tx *tx, struct dir *d, const struct user_entry *e, enum dir_status status,
+                        bool is_password_new)
 {
-    struct dir_event *event;
+    struct dir_user_change *event;
     struct buf address = BUF_INIT;
     struct address a = { e->name.local, e->name.domain };
 
@@ -50,6 +51,7 @@ static void event_stage(struct journal_tx *tx, struct dir *d, const struct user_
     event = &d->events[d->event_count++];
     event->id = e->id;
     event->status = status;
+    event->is_password_new = is_password_new;
     event->address = slice_of(address.ptr, address.len); /* its memory goes along */
 }
 
@@ -70,7 +72,7 @@ static void on_committed(void *room)
 
     for (unsigned i = 0; i < d->event_count; i++) {
         for (unsigned k = 0; k < watchers; k++)
-            d->watchers[k].fn(d->watchers[k].arg, d->events[i].id, d->events[i].address, d->events[i].status);
+            d->watchers[k].fn(d->watchers[k].arg, &d->events[i]);
     }
     events_drop(d);
 }
@@ -152,13 +154,15 @@ static int apply_domain_del(struct journal_tx *tx, void *room UNUSED, const stru
 static int apply_user(struct journal_tx *tx, void *room, const struct record *r, struct err *err)
 {
     struct journal_view *v = journal_tx_view(tx);
-    struct user_entry e = { .id = r->object };
+    struct user_entry e = { .id = r->object }, before;
+    bool is_password_new;
 
     if (!user_decode(r->payload, &e))
         return undecodable(r, err);
+    is_password_new = user_get(v, r->object, &before) && !slice_eq(before.secrets.crypt, e.secrets.crypt);
     journal_put_u64(v, TABLE_USER, r->object, r->payload);
     address_put(v, &e.name, ADDRESS_USER, r->object);
-    event_stage(tx, room, &e, e.status);
+    event_stage(tx, room, &e, e.status, is_password_new);
     return 0;
 }
 
@@ -168,7 +172,7 @@ static int apply_user_del(struct journal_tx *tx, void *room, const struct record
     struct user_entry e;
 
     if (user_get(v, r->object, &e)) {
-        event_stage(tx, room, &e, DIR_DELETED);
+        event_stage(tx, room, &e, DIR_DELETED, false);
         address_del(v, &e.name, r->object);
     }
     journal_del_u64(v, TABLE_USER, r->object);

@@ -33,6 +33,7 @@ enum net_counter {
     NC_TLS_FAILED,
     NC_TLS_INJECTED,
     NC_SHORT_FILES,
+    NC_USER_CLOSED,
     NC_COUNT
 };
 extern struct counter net_counters[NC_COUNT];

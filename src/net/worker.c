@@ -26,6 +26,8 @@ struct counter net_counters[NC_COUNT] = {
     [NC_TLS_FAILED] = { "net.tls_failed", "TLS handshakes that failed", COUNTER_TOTAL, 0 },
     [NC_TLS_INJECTED] = { "net.tls_injected", "STARTTLS with input behind it, which was dropped", COUNTER_TOTAL, 0 },
     [NC_SHORT_FILES] = { "net.short_files", "connections cut because a file was too short", COUNTER_TOTAL, 0 },
+    [NC_USER_CLOSED] = { "net.user_closed", "connections closed because their user was disabled, deleted or got a new "
+                                            "password", COUNTER_TOTAL, 0 },
 };
 
 /* What a set without the section (tests) gets: the table's defaults that this room reads. */
@@ -289,6 +291,8 @@ void worker_user_close(struct worker *w, slice user)
     LIST_FOREACH_SAFE(&worker_private(w)->all, node) {
         struct session *s = LIST_ENTRY(node, struct session, link);
         if (s->user.len > 0 && slice_eq_nocase(s->user, user)) {
+            if (!s->is_draining)
+                counter_add(&net_counters[NC_USER_CLOSED], 1);
             s->is_draining = true;
             session_stop(s);
         }

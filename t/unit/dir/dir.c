@@ -394,18 +394,20 @@ struct watch {
     char text[400];
 };
 
-static void on_watch(void *arg, uint64_t id, slice address, enum dir_status status)
+static void on_watch(void *arg, const struct dir_user_change *change)
 {
     struct watch *w = arg;
     size_t len = strlen(w->text);
 
-    assert_int_not_equal(id, 0);
-    snprintf(w->text + len, sizeof(w->text) - len, "%.*s=%d ", SLICE_ARG(address), (int)status);
+    assert_int_not_equal(change->id, 0);
+    snprintf(w->text + len, sizeof(w->text) - len, "%.*s=%d%s ", SLICE_ARG(change->address), (int)change->status,
+             change->is_password_new ? "p" : "");
 }
 
 static void dir_watch__tells_after_the_change(void **state)
 {
     struct watch one = { "" }, two = { "" };
+    struct dir_secrets first = { SLICE("$y$1"), SLICE("s1") }, second = { SLICE("$y$2"), SLICE("s2") };
     struct dir_site s;
 
     dir_site_begin(&s);
@@ -414,10 +416,15 @@ static void dir_watch__tells_after_the_change(void **state)
     dir_site_do(&s, DIR_DOMAIN_ADD, "one.example", NULL, NULL);
     dir_site_do(&s, DIR_USER_ADD, "a", NULL, NULL);
     dir_site_do(&s, DIR_USER_ADD, "a", NULL, NULL); /* refused */
+    dir_site_do(&s, DIR_USER_SET, "a", NULL, &first);
+    dir_site_do(&s, DIR_USER_SET, "a", "{\"quota\": 7}", NULL);
+    dir_site_do(&s, DIR_USER_SET, "a", NULL, &second);
+    dir_site_do(&s, DIR_USER_SET, "a", NULL, &second);
     dir_site_do(&s, DIR_USER_SET, "a", "{\"status\": \"inactive\"}", NULL);
     dir_site_do(&s, DIR_ALIAS_SET, "b", "{\"targets\": [\"a@one.example\"]}", NULL);
     dir_site_do(&s, DIR_USER_DEL, "a", NULL, NULL);
-    assert_string_equal(one.text, "a@one.example=0 a@one.example=1 a@one.example=2 ");
+    assert_string_equal(one.text, "a@one.example=0 a@one.example=0p a@one.example=0 a@one.example=0p a@one.example=0 "
+                                  "a@one.example=1 a@one.example=2 ");
     assert_string_equal(two.text, one.text);
     dir_site_end(&s);
     (void)state;

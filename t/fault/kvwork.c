@@ -397,6 +397,7 @@ int main(int argc, char **argv)
     pthread_cond_init(&w->wake, NULL);
     if (w->site.dir == NULL || kv_journal_open(&w->k, &w->site, &err) < 0) {
         fprintf(stderr, "kvwork: opening: %s\n", err.text);
+        mem_free(w);
         return 1;
     }
     if (w->model_in != NULL)

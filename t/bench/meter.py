@@ -57,6 +57,18 @@ def status_kib(pid, field):
         return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
 
 
+def sockets(root):
+    """How many a process and its children have open."""
+    count = 0
+    for pid in tree(root):
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                count += os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+            except OSError:
+                pass
+    return count
+
+
 def pss_kib(data, root):
     """Proportional memory of a process and its children, without pages of files below the directory `data`."""
     total = 0

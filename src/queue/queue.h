@@ -77,6 +77,7 @@ struct queue_rcpt {
     slice diag;     /* last diagnostic: "smtp;450 4.2.0 …" or our own words; at most QUEUE_DIAG_MAX octets */
 };
 #define QUEUE_DIAG_MAX 500 /* longer ones, and reasons, are cut */
+#define QUEUE_STATUS_MAX 16
 
 enum queue_entry_flags {
     QUEUE_IS_NOTICE = 1,   /* a notification of ours: never causes another */

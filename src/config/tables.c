@@ -48,6 +48,11 @@ static unsigned read_listeners(struct conf_set *set, const json_t *value, keys_r
     return errors;
 }
 
+static unsigned read_intake(struct conf_set *set, const json_t *value UNUSED, keys_report_fn *report, void *arg)
+{
+    return intake_conf_check(set->section[CONF_INTAKE], report, arg);
+}
+
 static unsigned read_routes(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
 {
     struct routes_conf *routes = arena_alloc(&set->mem, sizeof *routes);
@@ -78,7 +83,7 @@ const struct config_section config_sections[] = {
     { CONF_STORE, "store", &store_keys, NULL, NULL },
     { CONF_DIR, "dir", &dir_keys, NULL, NULL },
     { CONF_AUTH, "auth", &auth_keys, NULL, NULL },
-    { CONF_INTAKE, "intake", &intake_keys, NULL, NULL },
+    { CONF_INTAKE, "intake", &intake_keys, read_intake, NULL },
     { CONF_SMTP, "smtp", &smtp_keys, NULL, NULL },
     { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL },
     { CONF_IMAP, "imap", &imap_keys, NULL, NULL },

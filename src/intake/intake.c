@@ -1,5 +1,7 @@
 #include "intake/internal.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 
 #define KEY_CONF struct intake_conf
@@ -12,6 +14,25 @@ const struct key_table intake_keys = {
     .struct_bytes = sizeof(struct intake_conf),
     .text = "What is accepted, however it comes.",
 };
+
+unsigned intake_conf_check(const struct intake_conf *conf, keys_report_fn *report, void *arg)
+{
+    unsigned errors = 0;
+
+    for (size_t i = 0; i < conf->refuse_clients.count; i++) {
+        struct net_range range;
+        struct err err = ERR_INIT;
+        char pointer[64];
+
+        if (net_range_parse(conf->refuse_clients.items[i], &range, &err) == 0)
+            continue;
+        snprintf(pointer, sizeof pointer, "/intake/refuse_clients/%zu", i);
+        errors++;
+        if (report != NULL)
+            report(arg, pointer, err.text);
+    }
+    return errors;
+}
 
 const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT] = {
 #define R(name, number, status, words) [name] = { .code = number, .enhanced = status, .text = words },
@@ -30,6 +51,9 @@ struct counter intake_counters[IC_COUNT] = {
     [IC_RCPT_REFUSED] = { "intake.rcpt_refused", "Recipients refused before the message.", COUNTER_TOTAL, 0 },
     [IC_TARGETS_LOST] = { "intake.targets_missing", "Targets of aliases that do not exist.", COUNTER_TOTAL, 0 },
     [IC_SPOOLED] = { "intake.spooled", "Messages too large for memory.", COUNTER_TOTAL, 0 },
+    [IC_CLIENTS_REFUSED] = { "intake.clients_refused", "Connections refused for their address.", COUNTER_TOTAL, 0 },
+    [IC_HELO_REFUSED] = { "intake.helo_refused", "Names in EHLO refused.", COUNTER_TOTAL, 0 },
+    [IC_USERS_REFUSED] = { "intake.users_refused", "Users refused who may not send mail.", COUNTER_TOTAL, 0 },
 };
 
 int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,

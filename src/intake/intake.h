@@ -4,8 +4,10 @@
  * Model:    connect, helo, auth, mail, rcpt (per recipient), body, commit. Each phase is a call that answers at once
  *           or later (INTAKE_WAIT: `done` is called on the transaction's reactor). A verdict names a row of the reply
  *           table below; the protocol writes it. The phases are the places where access rules, filters, rewriting and
- *           Sieve hook in; today connect and helo pass, mail checks size and sender, rcpt asks the directory, body
- *           checks the header, commit delivers directly.
+ *           Sieve hook in. What a phase may look at stands in intake_peer: address and TLS from connect on, the name
+ *           from helo on, the user from auth on. Today connect, helo and auth know the lists intake.refuse_*, mail
+ *           checks size and sender, rcpt asks the directory, body checks the header, commit delivers directly.
+ *           A verdict with code 421 ends the session, whatever the phase.
  *
  *               IDLE --mail--> MAIL --rcpt--> RCPT --body_begin--> BODY --body_end--> COMMITTING --> IDLE
  *               reset from any state but COMMITTING leads to IDLE.
@@ -45,12 +47,21 @@ struct intake;
       "A message with more Received: fields is looping (RFC 5321 6.3).")                                               \
     K(U32, direct_recipients_max, 1000, 1, 1000, COUNT, SESSION, NULL,                                                 \
       "Mailboxes that one message may reach at once, aliases expanded.")                                               \
-    K(U32, alias_depth_max, 10, 1, 100, COUNT, SESSION, "maxaliaslevels", "Aliases within aliases.")
+    K(U32, alias_depth_max, 10, 1, 100, COUNT, SESSION, "maxaliaslevels", "Aliases within aliases.")                   \
+    K(STRS, refuse_clients, NULL, 1, 64, NONE, SESSION, NULL,                                                          \
+      "Clients that get 554 in place of a greeting: addresses and ranges, such as \"192.0.2.0/24\" or "                \
+      "\"2001:db8::/32\".")                                                                                            \
+    K(STRS, refuse_helo, NULL, 1, 255, NONE, SESSION, NULL,                                                            \
+      "Names in EHLO, HELO and LHLO that get 550; \"*.example.net\" stands for all names below example.net.")          \
+    K(STRS, refuse_users, NULL, 1, 320, NONE, SESSION, NULL,                                                           \
+      "Addresses of users who may log in elsewhere but not to send mail: their AUTH gets 535.")
 
 struct intake_conf {
     INTAKE_KEYS(KEY_FIELD)
 };
 extern const struct key_table intake_keys;
+/* What the rows cannot say: are refuse_clients ranges? Returns the number of errors. */
+unsigned intake_conf_check(const struct intake_conf *conf, keys_report_fn *report, void *arg);
 
 enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
 
@@ -74,7 +85,10 @@ enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
     R(INTAKE_R_TEMP, 451, "4.3.0", "Temporary failure, try again later")                                               \
     R(INTAKE_R_BUSY, 451, "4.3.2", "System busy, try again later")                                                     \
     R(INTAKE_R_NOT_OWNER, 550, "5.7.1", "Sender address not allowed for this user")                                    \
-    R(INTAKE_R_BARE_LINE_END, 554, "5.6.0", "Message contains a bare CR or LF")
+    R(INTAKE_R_BARE_LINE_END, 554, "5.6.0", "Message contains a bare CR or LF")                                        \
+    R(INTAKE_R_CLIENT_REFUSED, 554, "5.7.1", "Client address refused")                                                 \
+    R(INTAKE_R_HELO_REFUSED, 550, "5.7.1", "Client name refused")                                                      \
+    R(INTAKE_R_USER_REFUSED, 535, "5.7.1", "This user may not send mail")
 
 enum intake_reply {
 #define R(name, code, enhanced, text) name,
@@ -122,6 +136,8 @@ struct intake_tx *intake_tx_new(struct intake *in, struct conf_set *conf, const 
 void intake_tx_destroy(struct intake_tx **tx);
 void intake_tx_reset(struct intake_tx *tx, struct conf_set *conf);
 
+/* Once at accept (TLS from the first octet is up); at each EHLO, HELO, LHLO, which STARTTLS makes anew; after each
+ * successful AUTH. A verdict of class 4 or 5 refuses: the connection, the name, the user. */
 enum intake_status intake_connect(struct intake_tx *tx);
 enum intake_status intake_helo(struct intake_tx *tx);
 enum intake_status intake_auth(struct intake_tx *tx);

@@ -26,6 +26,9 @@ enum intake_counter {
     IC_RCPT_REFUSED,
     IC_TARGETS_LOST,
     IC_SPOOLED,
+    IC_CLIENTS_REFUSED,
+    IC_HELO_REFUSED,
+    IC_USERS_REFUSED,
     IC_COUNT
 };
 extern struct counter intake_counters[IC_COUNT];

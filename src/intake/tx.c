@@ -116,18 +116,51 @@ static enum intake_status answer(struct intake_tx *tx, enum intake_reply verdict
     return INTAKE_NOW;
 }
 
+static enum intake_status refuse(struct intake_tx *tx, enum intake_counter counter, enum intake_reply verdict)
+{
+    counter_add(&intake_counters[counter], 1);
+    return answer(tx, verdict);
+}
+
 enum intake_status intake_connect(struct intake_tx *tx)
 {
+    const struct key_strs *list = &tx_conf(tx)->refuse_clients;
+    struct net_range range;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (net_range_parse(list->items[i], &range, NULL) == 0 && net_range_has(&range, &tx->peer->addr))
+            return refuse(tx, IC_CLIENTS_REFUSED, INTAKE_R_CLIENT_REFUSED);
     return answer(tx, INTAKE_R_OK);
+}
+
+/* "*.example.net": all names below it. */
+static bool name_fits(slice pattern, slice name)
+{
+    slice end;
+
+    if (!slice_starts(pattern, SLICE("*.")))
+        return slice_eq_nocase(pattern, name);
+    end = slice_from(pattern, 1);
+    return name.len > end.len && slice_eq_nocase(slice_from(name, name.len - end.len), end);
 }
 
 enum intake_status intake_helo(struct intake_tx *tx)
 {
+    const struct key_strs *list = &tx_conf(tx)->refuse_helo;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (name_fits(list->items[i], tx->peer->helo))
+            return refuse(tx, IC_HELO_REFUSED, INTAKE_R_HELO_REFUSED);
     return answer(tx, INTAKE_R_OK);
 }
 
 enum intake_status intake_auth(struct intake_tx *tx)
 {
+    const struct key_strs *list = &tx_conf(tx)->refuse_users;
+
+    for (size_t i = 0; i < list->count; i++)
+        if (slice_eq_nocase(list->items[i], tx->peer->user->address))
+            return refuse(tx, IC_USERS_REFUSED, INTAKE_R_USER_REFUSED);
     return answer(tx, INTAKE_R_OK);
 }
 

@@ -35,6 +35,7 @@
     R(SMTP_R_NEED_RCPT, 503, "5.5.1", "RCPT first")                                                                    \
     R(SMTP_R_NESTED, 503, "5.5.1", "A message is under way already")                                                   \
     R(SMTP_R_CHUNKS, 503, "5.5.1", "BDAT is under way, only BDAT or RSET may follow") /* RFC 3030 2 */                 \
+    R(SMTP_R_REFUSED, 503, "5.5.1", "You were refused, only QUIT may follow") /* RFC 5321 3.1 */                      \
     R(SMTP_R_NO_RCPT, 554, "5.5.1", "No valid recipients") /* RFC 2920 3.1 */                                          \
     R(SMTP_R_PARAMETER, 555, "5.5.4", "Parameter not known") /* RFC 5321 4.1.1.11 */                                   \
     R(SMTP_R_NEED_UTF8, 553, "5.6.7", "Address needs SMTPUTF8") /* RFC 6531 3.5 */                                     \

@@ -60,7 +60,7 @@ static const unsigned allowed_moves[SMTP_STATE_COUNT] = {
     [SMTP_GREETING] = TO(COMMAND) | TO(CLOSING),
     [SMTP_COMMAND] = TO(ASKING) | TO(AUTH_STEP) | TO(AUTH_LINE) | TO(TLS) | TO(DATA) | TO(CHUNK) | TO(CLOSING),
     [SMTP_ASKING] = TO(COMMAND) | TO(CLOSING),
-    [SMTP_AUTH_STEP] = TO(COMMAND) | TO(AUTH_LINE) | TO(CLOSING),
+    [SMTP_AUTH_STEP] = TO(COMMAND) | TO(AUTH_LINE) | TO(ASKING) | TO(CLOSING),
     [SMTP_AUTH_LINE] = TO(COMMAND) | TO(AUTH_STEP) | TO(CLOSING),
     [SMTP_TLS] = TO(COMMAND) | TO(CLOSING),
     [SMTP_DATA] = TO(COMMAND) | TO(COMMITTING) | TO(CLOSING),
@@ -152,10 +152,25 @@ static void on_delay(struct timer *t)
     session_wake(&s->base);
 }
 
+/* RFC 5321 3.1: who gets 554 for a greeting may still say QUIT, and nothing else. */
+static enum step client_refused(struct smtp_session *s)
+{
+    enum intake_reply verdict = intake_verdict(s->tx);
+
+    smtp_put_verdict(s, verdict);
+    s->is_refused = true;
+    smtp_enter(s, intake_replies[verdict].code == 421 ? SMTP_CLOSING : SMTP_COMMAND);
+    return STEP_AGAIN;
+}
+
 static enum step step_greeting(struct smtp_session *s)
 {
     struct buf *out;
 
+    if (!s->is_answered) {
+        s->base.wait = "intake";
+        return STEP_WAIT;
+    }
     /* RFC 5321 3.1: the client waits for the greeting. Who does not reads no replies either. */
     if (stream_has_input(s->base.stream)) {
         counter_add(&smtp_counters[SC_EARLY], 1);
@@ -168,6 +183,8 @@ static enum step step_greeting(struct smtp_session *s)
             timer_start(&s->delay, smtp_conf(s)->greeting_delay_ms);
         return STEP_WANT_READ;
     }
+    if (intake_replies[intake_verdict(s->tx)].code >= 400)
+        return client_refused(s);
     out = stream_out(s->base.stream);
     buf_put_str(out, "220 ");
     buf_put_slice(out, hostname(s));
@@ -243,6 +260,8 @@ static void opened_as(struct session *base, enum smtp_kind kind, enum intake_sou
     s->tx = intake_tx_new(service->intake, conf, &s->peer, base->worker->reactor, base->id, smtp_on_intake,
                           base->worker);
     snap_unref(&conf->snap);
+    s->asked = ASKED_CONNECT;
+    s->is_answered = intake_connect(s->tx) == INTAKE_NOW;
     timer_init(&s->delay, base->worker->reactor, on_delay);
     s->is_greeting_due = smtp_conf(s)->greeting_delay_ms == 0 || net_addr_is_loopback(&base->peer);
     session_timeout(base, smtp_conf(s)->command_timeout_s * 1000);

@@ -44,12 +44,17 @@ static enum step auth_end(struct smtp_session *s, enum smtp_reply r)
     return smtp_next(s);
 }
 
-static enum step auth_failed(struct smtp_session *s, enum smtp_reply r)
+static unsigned auth_failures_max(struct smtp_session *s)
 {
     const struct auth_conf *conf = session_conf(&s->base, CONF_AUTH);
 
+    return conf->failures_max;
+}
+
+static enum step auth_failed(struct smtp_session *s, enum smtp_reply r)
+{
     counter_add(&smtp_counters[SC_AUTH_FAILED], 1);
-    if (++s->auth_failures < conf->failures_max)
+    if (++s->auth_failures < auth_failures_max(s))
         return auth_end(s, r);
     auth_exchange_destroy(&s->exchange);
     smtp_put(s, r);
@@ -68,9 +73,30 @@ static enum step auth_succeeded(struct smtp_session *s)
     s->peer.auth_mechanism = slice_dup(&s->base.mem, auth_exchange_mechanism(s->exchange));
     s->peer.user = &s->user;
     s->base.user = s->user.address;
-    s->idle_commands = 0;
-    counter_add(&smtp_counters[SC_AUTH_OK], 1);
-    return auth_end(s, SMTP_R_AUTH_OK);
+    auth_exchange_destroy(&s->exchange);
+    s->is_answered = false;
+    return smtp_ask(s, ASKED_AUTH, intake_auth(s->tx));
+}
+
+enum step smtp_auth_verdict(struct smtp_session *s)
+{
+    enum intake_reply verdict = intake_verdict(s->tx);
+
+    if (intake_replies[verdict].code < 400) {
+        s->idle_commands = 0;
+        counter_add(&smtp_counters[SC_AUTH_OK], 1);
+        return auth_end(s, SMTP_R_AUTH_OK);
+    }
+    s->peer.user = NULL;
+    s->peer.auth_mechanism = SLICE_NONE;
+    s->base.user = SLICE_NONE;
+    counter_add(&smtp_counters[SC_AUTH_FAILED], 1);
+    smtp_put_verdict(s, verdict);
+    session_timeout(&s->base, smtp_conf(s)->command_timeout_s * 1000);
+    if (intake_replies[verdict].code != 421 && ++s->auth_failures < auth_failures_max(s))
+        return smtp_next(s);
+    smtp_enter(s, SMTP_CLOSING);
+    return STEP_AGAIN;
 }
 
 static enum step auth_challenge(struct smtp_session *s)

@@ -10,6 +10,7 @@ enum smtp_stage {
     IN_MAIL = 4,    /* MAIL was accepted */
     IN_RCPT = 8,    /* and a RCPT, too */
     IN_CHUNKS = 16, /* BDAT without LAST was accepted */
+    IN_REFUSED = 32, /* the client got 554 for a greeting */
     IN_ANY = 15,
     IN_HELLO = 14,
 };
@@ -51,21 +52,32 @@ void smtp_on_intake(void *arg, uint64_t session, struct intake_tx *tx)
     session_wake(base);
 }
 
-static void put_asked(struct smtp_session *s)
+static void put_hello(struct smtp_session *s);
+
+static enum step put_asked(struct smtp_session *s)
 {
     enum intake_reply verdict = intake_verdict(s->tx);
+    bool is_good = intake_replies[verdict].code < 400;
 
-    if (!s->has_mail) {
-        s->has_mail = intake_replies[verdict].code < 400;
-        smtp_put_verdict(s, verdict);
-        return;
+    if (s->asked == ASKED_AUTH)
+        return smtp_auth_verdict(s);
+    if (s->asked == ASKED_HELO && is_good) {
+        s->greeted = true;
+        put_hello(s);
+        return STEP_AGAIN;
     }
+    if (s->asked == ASKED_MAIL)
+        s->has_mail = is_good;
     smtp_put_verdict(s, verdict);
-    if (intake_replies[verdict].code < 400)
-        return;
-    counter_add(&smtp_counters[SC_RCPT_REFUSED], 1);
-    if (s->kind == KIND_LMTP)
-        s->errors--; /* a neighbour's list may well hold twenty who are gone */
+    if (s->asked == ASKED_RCPT && !is_good) {
+        counter_add(&smtp_counters[SC_RCPT_REFUSED], 1);
+        if (s->kind == KIND_LMTP)
+            s->errors--; /* a neighbour's list may well hold twenty who are gone */
+    }
+    if (intake_replies[verdict].code != 421)
+        return smtp_next(s);
+    smtp_enter(s, SMTP_CLOSING);
+    return STEP_AGAIN;
 }
 
 enum step smtp_step_asking(struct smtp_session *s)
@@ -75,15 +87,16 @@ enum step smtp_step_asking(struct smtp_session *s)
         return STEP_WAIT;
     }
     smtp_enter(s, SMTP_COMMAND);
-    put_asked(s);
-    return smtp_next(s);
+    return put_asked(s);
 }
 
-static enum step asked(struct smtp_session *s, enum intake_status status)
+enum step smtp_ask(struct smtp_session *s, enum smtp_asked asked, enum intake_status status)
 {
+    s->asked = asked;
     if (status == INTAKE_NOW) {
-        put_asked(s);
-        return smtp_next(s);
+        if (s->state != SMTP_COMMAND)
+            smtp_enter(s, SMTP_COMMAND);
+        return put_asked(s);
     }
     smtp_enter(s, SMTP_ASKING);
     return STEP_AGAIN;
@@ -139,13 +152,17 @@ static enum step hello(struct smtp_session *s, slice args, bool is_esmtp)
     buf_put_slice(&s->helo, name);
     s->peer.helo = buf_slice(&s->helo);
     s->peer.is_esmtp = is_esmtp;
-    s->greeted = true;
-    if (is_esmtp) {
+    s->greeted = false;
+    s->is_answered = false;
+    return smtp_ask(s, ASKED_HELO, intake_helo(s->tx));
+}
+
+static void put_hello(struct smtp_session *s)
+{
+    if (s->peer.is_esmtp)
         put_extensions(s);
-    } else {
+    else
         stream_printf(s->base.stream, "250 %.*s\r\n", SLICE_ARG(s->peer.hostname));
-    }
-    return STEP_AGAIN;
 }
 
 static enum step do_helo(struct smtp_session *s, slice args)
@@ -176,6 +193,8 @@ static enum step do_starttls(struct smtp_session *s, slice args)
     s->greeted = false;
     buf_free(&s->helo);
     s->peer.helo = SLICE_NONE;
+    s->peer.user = NULL; /* who came in the clear says it once more */
+    s->base.user = SLICE_NONE;
     smtp_enter(s, SMTP_TLS);
     s->base.wait = "tls";
     stream_start_tls(s->base.stream, &had_input);
@@ -216,7 +235,7 @@ static enum step do_mail(struct smtp_session *s, slice args)
     smtp_reset(s); /* this message lives by the configuration of now */
     s->smtputf8 = from.smtputf8;
     s->is_answered = false;
-    return asked(s, intake_mail(s->tx, &from));
+    return smtp_ask(s, ASKED_MAIL, intake_mail(s->tx, &from));
 }
 
 static enum step do_rcpt(struct smtp_session *s, slice args)
@@ -232,7 +251,7 @@ static enum step do_rcpt(struct smtp_session *s, slice args)
         return smtp_next(s);
     }
     s->is_answered = false;
-    return asked(s, intake_rcpt(s->tx, &rcpt));
+    return smtp_ask(s, ASKED_RCPT, intake_rcpt(s->tx, &rcpt));
 }
 
 /* --- the rest ----------------------------------------------------------------------------------------------------- */
@@ -299,7 +318,7 @@ static const struct smtp_command commands[] = {
     { "STARTTLS", KIND_ANY, IN_GREETED, IS_IDLE | NO_ARGUMENTS, SMTP_R_NESTED, do_starttls }, /* RFC 3207 4 */
     { "RSET", KIND_ANY, IN_ANY | IN_CHUNKS, IS_IDLE | NO_ARGUMENTS, SMTP_R_NESTED, do_rset }, /* RFC 5321 4.1.1.5 */
     { "NOOP", KIND_ANY, IN_ANY, IS_IDLE, SMTP_R_NESTED, do_noop }, /* RFC 5321 4.1.1.9 */
-    { "QUIT", KIND_ANY, IN_ANY | IN_CHUNKS, NO_ARGUMENTS, SMTP_R_NESTED, do_quit }, /* RFC 5321 4.1.1.10 */
+    { "QUIT", KIND_ANY, IN_ANY | IN_CHUNKS | IN_REFUSED, NO_ARGUMENTS, SMTP_R_NESTED, do_quit }, /* RFC 5321 4.1.1.10 */
     { "VRFY", KIND_ANY, IN_ANY, IS_IDLE, SMTP_R_NESTED, do_vrfy }, /* RFC 5321 4.1.1.6 */
     { "EXPN", KIND_ANY, IN_ANY, IS_IDLE, SMTP_R_NESTED, do_expn }, /* RFC 5321 4.1.1.7 */
     { "HELP", KIND_ANY, IN_ANY, IS_IDLE, SMTP_R_NESTED, do_help }, /* RFC 5321 4.1.1.8 */
@@ -307,6 +326,8 @@ static const struct smtp_command commands[] = {
 
 static enum smtp_stage stage_of(const struct smtp_session *s)
 {
+    if (s->is_refused)
+        return IN_REFUSED;
     if (s->has_chunks)
         return IN_CHUNKS;
     if (!s->greeted)
@@ -332,7 +353,7 @@ static enum smtp_reply objection(const struct smtp_session *s, const struct smtp
     if ((stage & c->allowed) == 0) {
         if (stage == IN_NEW)
             return s->kind == KIND_LMTP ? SMTP_R_NEED_LHLO : SMTP_R_NEED_HELO;
-        return stage == IN_CHUNKS ? SMTP_R_CHUNKS : c->otherwise;
+        return stage == IN_CHUNKS ? SMTP_R_CHUNKS : stage == IN_REFUSED ? SMTP_R_REFUSED : c->otherwise;
     }
     if ((c->flags & NEEDS_AUTH) != 0 && s->kind == KIND_SUBMISSION && s->peer.user == NULL)
         return SMTP_R_NEED_AUTH;

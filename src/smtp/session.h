@@ -13,9 +13,10 @@
  *                                    |                 |                |
  *                                    +--> COMMAND      +--> COMMITTING <+ --> COMMAND
  *
- * GREETING    nothing was sent yet.
+ * GREETING    nothing was sent yet; intake is asked whether the client may come in.
  * COMMAND     between commands; what was said so far stands in greeted, has_mail and intake's transaction.
- * ASKING      intake works on a MAIL or RCPT; wake comes from its answer.
+ * ASKING      intake works on an EHLO, AUTH, MAIL or RCPT; wake comes from its answer. (On the connection itself in
+ *             GREETING.)
  * AUTH_STEP   a helper works on the client's response; AUTH_LINE: the next response is awaited.
  * TLS         the handshake runs; all knowledge of the client is forgotten (RFC 3207 4.2).
  * DATA        message octets up to the final dot; CHUNK: octets of one BDAT.
@@ -43,6 +44,8 @@ enum smtp_state {
     SMTP_STATE_COUNT
 };
 
+enum smtp_asked { ASKED_CONNECT, ASKED_HELO, ASKED_AUTH, ASKED_MAIL, ASKED_RCPT }; /* which phase of intake */
+
 enum smtp_kind { KIND_SMTP = 1, KIND_SUBMISSION = 2, KIND_LMTP = 4, KIND_ANY = 7 };
 
 enum smtp_counter {
@@ -67,6 +70,8 @@ struct smtp_session {
     struct session base; /* first */
     enum smtp_kind kind;
     enum smtp_state state;
+    enum smtp_asked asked; /* last */
+    bool is_refused; /* the client: it may QUIT (RFC 5321 3.1) */
     bool greeted; /* HELO, EHLO or LHLO was accepted */
     bool has_mail; /* MAIL was accepted */
     bool had_rcpt; /* a RCPT was tried: with all refused DATA gets 554, else 503 */
@@ -117,6 +122,10 @@ bool smtp_auth_is_offered(struct smtp_session *s, struct buf *mechanisms); /* ma
 
 smtp_step_fn smtp_step_command; /* server_command.c */
 smtp_step_fn smtp_step_asking;
+/* A phase of intake was called, after is_answered was cleared: its verdict is put now, or from ASKING. */
+enum step smtp_ask(struct smtp_session *s, enum smtp_asked asked, enum intake_status status);
+/* The verdict on the user of s->peer. server_auth.c */
+enum step smtp_auth_verdict(struct smtp_session *s);
 smtp_step_fn smtp_step_auth, smtp_step_auth_line; /* server_auth.c */
 smtp_step_fn smtp_step_data, smtp_step_chunk, smtp_step_committing; /* server_data.c */
 

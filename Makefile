@@ -5,6 +5,7 @@
 #   make lint                scripts, clang-tidy, man     make asan | tsan      make check under sanitizers
 #   make fuzz                FUZZ_SECONDS=30 a target     make soak | bench     long runs, measurements
 #   make install             DESTDIR, PREFIX              make quickstart       a server to try, in var/
+#   make debug               t/proto with the reactors' time budget watched
 #
 # Variables: CC=clang (builds in build/clang), BUILD=dir, ROOMS="base reactor" (only these folders of src and their
 # tests), JOBS=2 (tests at a time), T=pattern, SEED=number (soak), QUICK=1 (bench).
@@ -86,7 +87,7 @@ TLIB_OBJ := $(TLIB_SRC:%.c=$(BUILD)/%.o)
 PROGRAMS_OBJ := $(addsuffix .o,$(UNIT) $(FUZZ) $(FAULT) $(BENCH)) $(BUILD)/t/fuzz/driver.o
 CHECKS   := $(if $(SAN),,$(wildcard $(addprefix scripts/check-,layers size tour rfc rows keys)))
 
-.PHONY: all check unit fuzz-replay fault proto lint tidy asan tsan fuzz fuzz-run soak bench quickstart install \
+.PHONY: all check unit fuzz-replay fault proto lint tidy asan tsan debug fuzz fuzz-run soak bench quickstart install \
         uninstall clean FORCE
 
 all: $(LIB) $(BINARY)
@@ -183,6 +184,10 @@ asan:
 
 tsan:
 	+$(MAKE) --no-print-directory SAN=thread BUILD=build/tsan check
+
+# Readers of the index and callbacks of reactors watch their time; logs of servers that were over it are shown
+debug:
+	+$(MAKE) --no-print-directory CFLAGS='$(CFLAGS) -DPH_DEBUG' BUILD=build/debug proto
 
 fuzz:
 	+$(MAKE) --no-print-directory SAN=fuzzer CC=clang BUILD=build/fuzz fuzz-run

@@ -32,9 +32,25 @@ void imap_box_close(struct imap_session *s)
     store_view_unref(&b->view);
     store_view_unref(&b->told);
     store_view_unref(&b->fresh);
+    store_view_unref(&b->warm);
     mem_free(b);
     s->box = NULL;
     s->level = LEVEL_LOGGED_IN;
+}
+
+bool imap_box_is_heavy(const struct imap_session *s)
+{
+    return s->box != NULL && !s->box->is_gone && store_view_is_heavy(imap_service(s)->store, s->box->mailbox);
+}
+
+void imap_box_warm(struct imap_session *s)
+{
+    struct imap_box *b = s->box;
+    struct err err = ERR_INIT;
+
+    store_view_unref(&b->warm);
+    if (store_view_open(imap_service(s)->store, b->mailbox, &b->warm, &err) < 0)
+        b->warm = NULL; /* the session will find the same */
 }
 
 /* --- being told --------------------------------------------------------------------------------------------------- */

@@ -116,9 +116,16 @@ enum step imap_step_idling(struct imap_session *s)
 {
     slice line;
 
+    if (s->run->is_helped)
+        return STEP_WAIT;
     if (s->box != NULL && s->box->is_changed) {
-        s->box->is_changed = false;
+        if (!s->run->is_warm && imap_box_is_heavy(s)) {
+            s->run->is_warm = true;
+            return imap_after(s, imap_help(s, imap_box_warm, NULL));
+        }
+        s->box->is_changed = s->run->is_warm = false;
         imap_box_sync(s, true, NULL);
+        store_view_unref(&s->box->warm);
         if (s->box->is_gone)
             return end_idle(s, IMAP_R_DONE);
     }

@@ -3,15 +3,16 @@
 
 #include "mail/date.h"
 
+#define FETCH_TURN_BYTES (256u * 1024) /* of answers in one slice on the reactor */
+
 struct fetching {
     struct imap_set set; /* as numbers */
     struct imap_fetch args;
     struct imap_set marked; /* numbers that became \Seen by this command: their FLAGS are shown */
     struct imap_walk walk;
     struct imap_message message;
-    struct store_cache_reader *cache; /* within a slice only */
-    unsigned want;                    /* enum store_cached_want */
-    bool has_failed;
+    unsigned want; /* enum store_cached_want */
+    bool has_failed, has_more;
 };
 
 static void fetching_release(struct imap_session *s)
@@ -76,23 +77,12 @@ static const struct store_cached unreadable = {
 };
 
 /* ENVELOPE and structures, from the cache if they are there. */
-static void put_cached_items(struct imap_session *s, struct fetching *f, const struct store_row *row,
-                             const char **space, struct buf *out)
+static void put_cached_items(struct fetching *f, const char **space, struct buf *out)
 {
-    struct store *store = imap_service(s)->store;
-    struct err err = ERR_INIT;
     struct store_cached c;
 
-    if (f->cache == NULL)
-        f->cache = store_cache_begin(store);
-    if (!store_cache_get(f->cache, &row->body, f->want, &c)) {
-        store_cache_end(&f->cache); /* computing writes to it */
-        f->message.octets_read += (size_t)row->bytes;
-        if (store_message_cached(store, &row->body, f->want, &f->message.mem, &c, &err) < 0) {
-            f->has_failed = true;
-            c = unreadable;
-        }
-    }
+    if (!imap_message_cached(&f->message, f->want, &c))
+        c = unreadable;
     if (f->args.items & FETCH_ENVELOPE) {
         put_name(out, space, "ENVELOPE");
         buf_put_slice(out, c.envelope);
@@ -107,27 +97,36 @@ static void put_cached_items(struct imap_session *s, struct fetching *f, const s
     }
 }
 
-static void put_message(struct imap_session *s, struct fetching *f, uint32_t n, const struct store_row *row)
+/* False: this needs a helper, and nothing was put. */
+static bool put_message(struct imap_session *s, struct fetching *f, uint32_t n, const struct store_row *row)
 {
     uint32_t items = f->args.items | (imap_set_has(&f->marked, n) ? FETCH_FLAGS : 0);
-    struct buf *out = stream_out(imap_stream(s));
+    struct buf *out = f->message.out;
+    const size_t before = out->len;
     const char *space = "";
 
     if (s->is_condstore && (items & FETCH_FLAGS) != 0) /* RFC 7162 3.2: MODSEQ goes with every change */
         items |= FETCH_MODSEQ;
-    buf_printf(out, "* %u FETCH (", n);
+    buf_put_str(out, "* ");
+    buf_put_u64(out, n);
+    buf_put_str(out, " FETCH (");
     put_row_items(s, row, items, &space, out);
     imap_message_set(&f->message, row);
     if (f->want != 0)
-        put_cached_items(s, f, row, &space, out);
-    for (const struct imap_body_item *b = f->args.bodies; b != NULL; b = b->next) {
-        stream_put(imap_stream(s), slice_str(space));
+        put_cached_items(f, &space, out);
+    for (const struct imap_body_item *b = f->args.bodies; b != NULL && !f->message.needs_help; b = b->next) {
+        buf_put_str(out, space);
         imap_part_put(&f->message, b);
         space = " ";
     }
-    stream_put(imap_stream(s), SLICE(")\r\n"));
+    if (f->message.needs_help) {
+        out->len = before;
+        return false;
+    }
+    buf_put_str(out, ")\r\n");
     f->has_failed |= f->message.has_failed;
     imap_count(IC_FETCHED);
+    return true;
 }
 
 /* --- slices ------------------------------------------------------------------------------------------------------- */
@@ -141,24 +140,66 @@ static enum imap_next fetched(struct imap_session *s, struct fetching *f)
     return imap_answer(s, f->has_failed ? IMAP_R_DAMAGED : IMAP_R_DONE);
 }
 
-static enum imap_next fetch_slice(struct imap_session *s)
+/* Messages until a slice is full. False: the next one needs a helper. */
+static bool put_messages(struct imap_session *s, struct fetching *f, size_t out_max)
 {
-    struct fetching *f = s->run->data;
+    struct imap_walk before = f->walk;
+    bool is_done = true;
     unsigned done = 0;
-    bool more = true;
     uint32_t n;
 
     f->message.octets_read = 0;
-    while (done++ < IMAP_SLICE_MESSAGES && f->message.octets_read < IMAP_SLICE_BYTES &&
-           !stream_out_is_high(imap_stream(s)) && (more = imap_walk_next(&f->walk, &n))) {
-        const struct store_row *row = imap_box_row(s->box, n);
+    f->has_more = true;
+    while (is_done && done++ < IMAP_SLICE_MESSAGES && f->message.octets_read < IMAP_SLICE_BYTES &&
+           f->message.out->len < out_max) {
+        const struct store_row *row;
 
+        before = f->walk;
+        if (!imap_walk_next(&f->walk, &n)) {
+            f->has_more = false;
+            break;
+        }
+        row = imap_box_row(s->box, n);
         if (!f->args.has_changed_since || row->modseq > f->args.changed_since)
-            put_message(s, f, n, row);
+            is_done = put_message(s, f, n, row);
     }
-    store_cache_end(&f->cache);
-    imap_message_set(&f->message, NULL);
-    return more ? NEXT_AGAIN : fetched(s, f);
+    if (!is_done)
+        f->walk = before;
+    imap_message_slice_end(&f->message);
+    return is_done;
+}
+
+static void fetch_work(struct imap_session *s)
+{
+    struct fetching *f = s->run->data;
+
+    f->message.out = &f->message.text;
+    f->message.is_quick = false;
+    put_messages(s, f, IMAP_SLICE_OUT_BYTES);
+}
+
+static imap_run_fn fetch_slice;
+
+static enum imap_next fetch_helped(struct imap_session *s)
+{
+    struct fetching *f = s->run->data;
+
+    imap_message_flush(&f->message, imap_stream(s));
+    s->run->resume = fetch_slice;
+    return f->has_more ? NEXT_AGAIN : fetched(s, f);
+}
+
+/* What is in memory is put at once, from the first message on that is not it goes on with a helper. */
+static enum imap_next fetch_slice(struct imap_session *s)
+{
+    struct fetching *f = s->run->data;
+    struct buf *out = stream_out(imap_stream(s));
+
+    f->message.out = out;
+    f->message.is_quick = true;
+    if (!put_messages(s, f, out->len + FETCH_TURN_BYTES))
+        return imap_help(s, fetch_work, fetch_helped);
+    return f->has_more ? NEXT_AGAIN : fetched(s, f);
 }
 
 static enum imap_next begin_slices(struct imap_session *s)

@@ -31,10 +31,46 @@ static void put_selected(struct imap_session *s, const struct store_view *v)
     buf_printf(out, "* OK [MAILBOXID (M%llx)] identity\r\n", (unsigned long long)store_view_mailbox(v));
 }
 
+struct selecting {
+    uint64_t mailbox;
+    bool is_read_only;
+    struct store_view *warm;
+};
+
+static void selecting_release(struct imap_session *s)
+{
+    struct selecting *sel = s->run->data;
+
+    store_view_unref(&sel->warm);
+}
+
+static void select_work(struct imap_session *s)
+{
+    struct selecting *sel = s->run->data;
+    struct err err = ERR_INIT;
+
+    if (store_view_open(imap_service(s)->store, sel->mailbox, &sel->warm, &err) < 0)
+        sel->warm = NULL; /* opening it again says why */
+}
+
+static enum imap_next select_opened(struct imap_session *s)
+{
+    const struct selecting *sel = s->run->data;
+    struct err err = ERR_INIT;
+
+    if (imap_box_open(s, sel->mailbox, sel->is_read_only, &err) < 0) {
+        diag_error("imap", "opening a mailbox: %s", err.text);
+        return imap_answer(s, err.kind == ERR_NOTFOUND ? IMAP_R_NONEXISTENT : IMAP_R_TEMP);
+    }
+    put_selected(s, s->box->view);
+    imap_put_status(s, s->run->tag, sel->is_read_only ? IMAP_R_EXAMINED : IMAP_R_SELECTED);
+    return NEXT_DONE;
+}
+
 static enum imap_next open_mailbox(struct imap_session *s, bool is_read_only)
 {
+    struct selecting *sel = arena_alloc(&s->base.cmd_mem, sizeof *sel);
     struct imap_in *in = &s->run->in;
-    struct err err = ERR_INIT;
     struct store_mailbox m;
     slice wire, name;
 
@@ -54,13 +90,13 @@ static enum imap_next open_mailbox(struct imap_session *s, bool is_read_only)
     }
     if (!imap_name_in(s, wire, &name) || !imap_mailbox_find(s, name, &m))
         return imap_answer(s, IMAP_R_NONEXISTENT);
-    if (imap_box_open(s, m.id, is_read_only, &err) < 0) {
-        diag_error("imap", "opening a mailbox: %s", err.text);
-        return imap_answer(s, err.kind == ERR_NOTFOUND ? IMAP_R_NONEXISTENT : IMAP_R_TEMP);
-    }
-    put_selected(s, s->box->view);
-    imap_put_status(s, s->run->tag, is_read_only ? IMAP_R_EXAMINED : IMAP_R_SELECTED);
-    return NEXT_DONE;
+    sel->mailbox = m.id;
+    sel->is_read_only = is_read_only;
+    s->run->data = sel;
+    s->run->release = selecting_release;
+    if (store_view_is_heavy(imap_service(s)->store, m.id))
+        return imap_help(s, select_work, select_opened);
+    return select_opened(s);
 }
 
 enum imap_next imap_cmd_select(struct imap_session *s)

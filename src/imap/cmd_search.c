@@ -18,6 +18,8 @@ static void searching_release(struct imap_session *s)
     struct searching *q = s->run->data;
 
     imap_message_free(&q->match.message);
+    buf_free(&q->match.text);
+    buf_free(&q->match.folded);
 }
 
 /* --- what was found ----------------------------------------------------------------------------------------------- */
@@ -104,7 +106,7 @@ static void put_esearch(struct imap_session *s, const struct searching *q)
 
 /* --- slices ------------------------------------------------------------------------------------------------------- */
 
-static enum imap_next search_slice(struct imap_session *s)
+static void search_work(struct imap_session *s)
 {
     struct searching *q = s->run->data;
     uint32_t count = store_view_count(s->box->view);
@@ -112,12 +114,25 @@ static enum imap_next search_slice(struct imap_session *s)
     q->match.message.octets_read = 0;
     for (unsigned done = 0; q->next <= count; q->next++, done++) {
         if (done == IMAP_SLICE_MESSAGES || q->match.message.octets_read >= IMAP_SLICE_BYTES)
-            return NEXT_AGAIN;
+            break;
         q->match.number = q->next;
         imap_message_set(&q->match.message, imap_box_row(s->box, q->next));
         if (imap_match(&q->match, q->args.top))
             found(s, q, q->match.message.row);
         q->has_failed |= q->match.message.has_failed;
+    }
+    imap_message_slice_end(&q->match.message);
+}
+
+static enum imap_next search_slice(struct imap_session *s)
+{
+    struct searching *q = s->run->data;
+
+    if (q->next <= store_view_count(s->box->view)) {
+        if (imap_match_needs_text(q->args.top))
+            return imap_help(s, search_work, search_slice);
+        search_work(s);
+        return NEXT_AGAIN;
     }
     if (q->args.has_return)
         put_esearch(s, q);
@@ -146,6 +161,7 @@ enum imap_next imap_cmd_search(struct imap_session *s)
     q->match.now_ms = clock_wall_ms(imap_service(s)->clock);
     q->next = 1;
     imap_message_init(&q->match.message, s);
+    q->match.box = s->box;
     s->run->data = q;
     s->run->release = searching_release;
     s->run->resume = search_slice;

@@ -163,6 +163,10 @@ enum imap_next imap_command_start(struct imap_session *s)
         return wrong(s, IMAP_R_NOT_NOW);
     if ((run->row->flags & CMD_CHANGES) != 0 && s->box->is_read_only)
         return imap_answer(s, IMAP_R_READ_ONLY);
+    if (imap_box_is_heavy(s)) { /* its answer tells of all that is new */
+        run->is_warm = true;
+        return imap_help(s, imap_box_warm, run->row->run);
+    }
     return run->row->run(s);
 }
 

@@ -3,7 +3,8 @@
  * Model:    session.c drives: it frames commands and steps through the states below. command.c finds the row of a
  *           command and starts it. A handler answers at once (NEXT_DONE), or leaves a `resume` function in the run and
  *           is called again: at once (NEXT_AGAIN, a slice of a long command), when an answer came (NEXT_WAIT), or it
- *           has entered a state that reads from the client (NEXT_READ).
+ *           has entered a state that reads from the client (NEXT_READ). What may take longer than a reactor's budget -
+ *           octets that are not in memory, parsing, texts - is work for a helper (imap_help).
  * Memory:   a session at rest holds no buffer and no arena block: what a command needs is in s->base.cmd_mem and
  *           s->line, both released when it ends.
  * Threads:  owner: reactor. Answers of the store and of the login come as posts and find the session by its id.
@@ -20,7 +21,8 @@
 #include "store/view.h"
 
 #define IMAP_SLICE_MESSAGES 500u           /* JOURNAL.md: long FETCH and SEARCH go in slices */
-#define IMAP_SLICE_BYTES (2u * 1024 * 1024) /* octets of messages looked into in one slice */
+#define IMAP_SLICE_BYTES (2u * 1024 * 1024) /* octets of messages looked into in one slice, on a helper */
+#define IMAP_SLICE_OUT_BYTES (512u * 1024)  /* octets of answers that a helper makes in one slice */
 #define IMAP_EARLY_BYTES_MAX (16u * 1024)  /* of a command before login */
 
 /* The states of the driver. What a session may do (logged in, selected) is its level; the two are independent.
@@ -56,6 +58,7 @@ enum imap_next { NEXT_DONE, NEXT_AGAIN, NEXT_WAIT, NEXT_READ };
 
 struct imap_session;
 typedef enum imap_next imap_run_fn(struct imap_session *s);
+typedef void imap_work_fn(struct imap_session *s); /* on a helper */
 
 enum imap_command_flags {
     CMD_UID = 1,        /* has a UID form */
@@ -82,6 +85,8 @@ struct imap_run {
     const char *wait;
     bool is_waiting; /* NEXT_WAIT was said: resume only when an answer is there */
     bool is_ready;   /* a helper has done its part */
+    bool is_helped;  /* a helper is at work (imap_help): nothing else happens until it is done */
+    bool is_warm;    /* the mailbox was opened anew by a helper just now */
 };
 
 /* The selected mailbox as this client sees it. `view` numbers its messages. `told` says which flags it knows; it runs
@@ -89,6 +94,7 @@ struct imap_run {
  * state that the answers of the command under way show; imap_box_sync ends it. */
 struct imap_box {
     struct store_view *view, *told, *fresh;
+    struct store_view *warm; /* made by a helper so that opening it again is quick */
     uint32_t keywords_told;
     uint64_t mailbox;
     bool is_read_only;
@@ -116,6 +122,8 @@ struct imap_session {
     struct auth_exchange *exchange;
     bool exchange_is_done;
     bool exchange_had_secret; /* wipe s->line */
+    struct job help;
+    imap_work_fn *work;
 };
 
 enum imap_counter {
@@ -146,6 +154,13 @@ static inline const struct imap_conf *imap_conf_of(struct imap_session *s)
 void imap_enter(struct imap_session *s, enum imap_state state);
 void imap_touch(struct imap_session *s); /* begin the timeout of the level anew */
 enum step imap_after(struct imap_session *s, enum imap_next next); /* what a handler said, as a step */
+
+/* --- help.c ------------------------------------------------------------------------------------------------------- */
+
+/* `work` is called on a helper while the session waits, then `resume` as ever. The session stays even when the
+ * connection ends. work may use the run, its data, cmd_mem and the views of the box; not the stream, not the
+ * configuration. */
+enum imap_next imap_help(struct imap_session *s, imap_work_fn *work, imap_run_fn *resume);
 
 /* --- answers: put, and NEXT_DONE ---------------------------------------------------------------------------------- */
 
@@ -202,6 +217,9 @@ bool imap_box_resolve(struct imap_session *s, struct imap_set *set, bool is_uid)
 void imap_box_uids(const struct imap_box *b, const struct imap_set *numbers, struct store_request *r);
 void imap_flags_print(const struct store_view *v, uint32_t system, uint64_t keywords, struct buf *out); /* "(…)" */
 void imap_put_flags(struct imap_session *s, uint32_t n, const struct store_row *row, bool with_flags);
+/* Many rows changed: let a helper read them before something asks for the newest version. */
+bool imap_box_is_heavy(const struct imap_session *s);
+imap_work_fn imap_box_warm;
 void imap_watch_start(struct imap_session *s);
 void imap_watch_stop(struct imap_session *s);
 
@@ -216,10 +234,24 @@ bool imap_walk_next(struct imap_walk *w, uint32_t *n);
 
 /* --- message parts: fetch_part.c ---------------------------------------------------------------------------------- */
 
-/* The message under way; its octets and structure are read when a part needs them. */
+/* A run of octets that goes from its file to the client, behind the first text_at octets of the text. */
+struct imap_file {
+    size_t text_at;
+    struct store_range range;
+};
+
+/* The message under way; its octets and structure are read when a part needs them. Answers go to `out`: the stream's
+ * buffer on the reactor, `text` and `files` on a helper. On the reactor is_quick is set: what may take long is not done
+ * then, needs_help says so, and the answer must be thrown away. */
 struct imap_message {
-    struct imap_session *session;
+    struct store *store;
+    uint64_t parse_bytes_max;
     const struct store_row *row;
+    struct store_cache_reader *cache; /* within a slice only */
+    struct buf *out, text;
+    struct imap_file *files;
+    size_t file_count, file_cap;
+    bool is_quick, needs_help;
     struct arena mem;
     struct buf octets;
     struct mime_part *top;
@@ -230,6 +262,12 @@ struct imap_message {
 void imap_message_init(struct imap_message *m, struct imap_session *s);
 void imap_message_set(struct imap_message *m, const struct store_row *row); /* the next one */
 void imap_message_free(struct imap_message *m);
+/* Texts from the cache, or computed; they are valid until the next message is set or the slice ends. False: unreadable,
+ * or needs_help. */
+bool imap_message_cached(struct imap_message *m, unsigned want, struct store_cached *c);
+void imap_message_slice_end(struct imap_message *m); /* let go of the cache */
+/* Put what a helper made into the stream. */
+void imap_message_flush(struct imap_message *m, struct stream *st);
 slice imap_message_header(struct imap_message *m); /* the complete header block */
 /* Octets and structure into m->octets, m->top. False: unreadable or over imap.parse_bytes_max. */
 bool imap_message_parse(struct imap_message *m);
@@ -240,12 +278,15 @@ void imap_part_put(struct imap_message *m, const struct imap_body_item *b);
 
 struct imap_match {
     struct imap_message message;
+    const struct imap_box *box;
+    struct buf text, folded; /* scratch */
     int64_t now_ms;
     uint32_t number;
 };
 enum imap_prepared { PREPARED, BAD_CHARSET, BAD_NUMBER };
 /* Strings of the program to folded UTF-8, sets to numbers of the view. */
 enum imap_prepared imap_match_prepare(struct imap_session *s, struct imap_search *top, slice charset);
+bool imap_match_needs_text(const struct imap_search *top); /* rows do not tell: octets of messages are read */
 /* Is the message found? m->message is set to it. */
 bool imap_match(struct imap_match *m, const struct imap_search *top);
 

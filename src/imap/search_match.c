@@ -42,21 +42,19 @@ enum imap_prepared imap_match_prepare(struct imap_session *s, struct imap_search
 
 /* --- texts -------------------------------------------------------------------------------------------------------- */
 
-static bool holds(slice utf8, slice folded_needle)
+static bool holds(struct imap_match *m, slice utf8, slice folded_needle)
 {
-    struct buf folded = BUF_INIT;
-    bool found;
-
-    charset_fold(utf8, &folded);
-    found = slice_find(buf_slice(&folded), folded_needle) >= 0;
-    buf_free(&folded);
-    return found;
+    buf_reset(&m->folded);
+    charset_fold(utf8, &m->folded);
+    return slice_find(buf_slice(&m->folded), folded_needle) >= 0;
 }
 
 /* Scratch memory of one message; what decoding a field needs is given back with the next message. */
 static bool field_holds(struct imap_match *m, const struct header_field *f, slice needle)
 {
-    return needle.len == 0 || holds(header_decode(&m->message.mem, header_unfold(&m->message.mem, f->value)), needle);
+    struct arena *mem = &m->message.mem;
+
+    return needle.len == 0 || holds(m, header_decode(mem, header_unfold(mem, f->value)), needle);
 }
 
 static bool header_matches(struct imap_match *m, slice block, slice name, slice needle)
@@ -71,16 +69,11 @@ static bool header_matches(struct imap_match *m, slice block, slice name, slice 
 
 static bool part_holds(struct imap_match *m, const struct mime_part *p, slice needle)
 {
-    slice message = buf_slice(&m->message.octets);
-    struct buf text = BUF_INIT;
-    bool found;
-
     if (!slice_eq_nocase(p->type, SLICE("text")))
         return false;
-    mime_decode_text(message, p, &text);
-    found = holds(buf_slice(&text), needle);
-    buf_free(&text);
-    return found;
+    buf_reset(&m->text);
+    mime_decode_text(buf_slice(&m->message.octets), p, &m->text);
+    return holds(m, buf_slice(&m->text), needle);
 }
 
 /* The next part in reading order; the depth of parts is bounded by the parser. */
@@ -103,7 +96,7 @@ static bool text_matches(struct imap_match *m, slice needle, bool with_header)
     if (with_header && header_matches(m, imap_message_header(&m->message), SLICE_NONE, needle))
         return true;
     if (with_header) { /* a needle that begins at a name or spans the colon: the header as it is */
-        if (holds(imap_message_header(&m->message), needle))
+        if (holds(m, imap_message_header(&m->message), needle))
             return true;
     }
     if (!imap_message_parse(&m->message))
@@ -159,7 +152,7 @@ static bool day_matches(enum imap_search_op op, int64_t day, int64_t wanted)
 
 static bool has_keyword(const struct imap_match *m, slice name)
 {
-    const struct store_view *v = imap_box_now(m->message.session->box);
+    const struct store_view *v = imap_box_now(m->box);
     uint32_t count = store_view_keyword_count(v);
 
     for (uint32_t i = 0; i < count && i < 64; i++)
@@ -218,6 +211,16 @@ static bool row_matches(struct imap_match *m, const struct imap_search *k)
 static bool needs_text(const struct imap_search *k)
 {
     return k->op >= SEARCH_HEADER || (k->op >= SEARCH_SENTBEFORE && k->op <= SEARCH_SENTSINCE) || k->child != NULL;
+}
+
+bool imap_match_needs_text(const struct imap_search *top)
+{
+    if (top->child == NULL)
+        return needs_text(top);
+    for (const struct imap_search *k = top->child; k != NULL; k = k->next)
+        if (imap_match_needs_text(k))
+            return true;
+    return false;
 }
 
 /* Keys that cost nothing are asked first, so that texts are only read where they decide. */

@@ -70,6 +70,8 @@ static enum step finish(struct imap_session *s)
     const struct auth_conf *auth = session_conf(&s->base, CONF_AUTH);
 
     release_run(s);
+    if (s->box != NULL)
+        store_view_unref(&s->box->warm);
     if (s->wants_bye) {
         imap_enter(s, IMAP_BYE);
         return STEP_CLOSE;
@@ -242,11 +244,16 @@ static enum step step_greeting(struct imap_session *s)
 
 static enum step step_running(struct imap_session *s)
 {
-    if (s->run->is_waiting && s->answer == NULL && !s->exchange_is_done && !s->run->is_ready) {
+    if (s->run->is_helped || (s->run->is_waiting && s->answer == NULL && !s->exchange_is_done && !s->run->is_ready)) {
         s->base.wait = s->run->wait;
         return STEP_WAIT; /* woken by something else */
     }
     s->run->is_waiting = false;
+    if (!s->run->is_warm && s->answer != NULL && imap_box_is_heavy(s)) {
+        s->run->is_warm = true;
+        return imap_after(s, imap_help(s, imap_box_warm, s->run->resume));
+    }
+    s->run->is_warm = false;
     return imap_after(s, s->run->resume(s));
 }
 

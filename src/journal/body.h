@@ -68,6 +68,11 @@ int journal_body_pin(struct journal *j, struct journal_view *v, uint64_t body_id
 void journal_body_unpin(struct body_pin *pin);
 /* pread; short only on error. */
 int journal_body_read(const struct body_pin *pin, uint64_t at, void *out, size_t len, struct err *err);
+/* The same if no disk need be waited for. False: it must, or something failed. */
+bool journal_body_read_now(const struct body_pin *pin, uint64_t at, void *out, size_t len);
+/* Bring octets into the system's memory, so that sending them from the file does not wait for the disk; at most 64 MiB
+ * from `at` on. Blocks: for helpers. */
+int journal_body_warm(const struct body_pin *pin, uint64_t at, uint64_t len, struct err *err);
 /* The whole body, checksum verified. max_bytes: ERR_LIMIT beyond. */
 int journal_body_load(struct journal *j, struct journal_view *v, uint64_t body_id, uint64_t max_bytes, struct buf *out,
                       struct err *err);

@@ -1,7 +1,9 @@
 /* The driver of all protocol sessions: phases, steps, timeouts, ends. */
 #include "net/session.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/diag.h"
 #include "base/mem.h"
@@ -43,10 +45,16 @@ static void on_later(struct later *l)
 {
     struct session *s = CONTAINER_OF(l, struct session, later);
 
-    if (s->phase == PHASE_DEAD)
+    if (s->phase == PHASE_DEAD && s->holds == 0)
         session_free(s);
     else if (s->is_woken)
         session_run(s);
+}
+
+static void session_closed(struct session *s)
+{
+    if (s->is_opened && s->protocol->closed != NULL)
+        s->protocol->closed(s);
 }
 
 void session_break(struct session *s)
@@ -55,11 +63,30 @@ void session_break(struct session *s)
         return;
     s->phase = PHASE_DEAD;
     timer_stop(&s->timer);
-    if (s->is_opened && s->protocol->closed != NULL)
-        s->protocol->closed(s);
+    if (s->holds == 0)
+        session_closed(s);
     stream_free(s->stream);
     worker_session_gone(s->worker, s);
-    reactor_later(s->worker->reactor, &s->later, on_later);
+    if (s->holds == 0)
+        reactor_later(s->worker->reactor, &s->later, on_later);
+}
+
+void session_hold(struct session *s)
+{
+    s->holds++;
+}
+
+bool session_release(struct session *s)
+{
+    ASSERT(s->holds > 0);
+    s->holds--;
+    if (s->phase != PHASE_DEAD)
+        return true;
+    if (s->holds == 0) {
+        session_closed(s);
+        reactor_later(s->worker->reactor, &s->later, on_later);
+    }
+    return false;
 }
 
 /* All is sent. What the peer still sends is read and dropped: closing a socket with unread input resets the connection,
@@ -129,6 +156,47 @@ static enum drive after_read(const struct session *s, size_t in_at)
     return DRIVE_REST;
 }
 
+#ifdef PH_DEBUG
+static int64_t thread_us(long *waits)
+{
+    struct rusage used;
+    struct timespec t;
+
+    getrusage(RUSAGE_THREAD, &used);
+    *waits = used.ru_nvcsw;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* One step, timed: no session may hold its reactor longer than the budget, be it at work or waiting for a disk or a
+ * lock. That the system gave the processor to others is no fault of ours. */
+static enum step take_step(struct session *s)
+{
+    const struct clock *clock = reactor_clock(s->worker->reactor);
+    long waits_before, waits;
+    const int64_t began_us = clock_mono_us(clock), used_us = thread_us(&waits_before);
+    struct buf what = BUF_INIT;
+    const char *state = "";
+
+    if (s->protocol->describe != NULL) /* before: afterwards the command may be over */
+        state = s->protocol->describe(s, &what);
+    const enum step step = s->protocol->step(s);
+    const int64_t took_us = clock_mono_us(clock) - began_us, work_us = thread_us(&waits) - used_us;
+    if (took_us > REACTOR_BUDGET_MS * 1000 && (work_us > REACTOR_BUDGET_MS * 1000 || waits != waits_before) &&
+        !clock->is_fake)
+        diag_warn("net", "session %llu: a step of %s %s %s took %lld us of its reactor, %lld us of a processor, %ld "
+                  "waits", (unsigned long long)s->id, s->protocol->name, state, buf_str(&what), (long long)took_us,
+                  (long long)work_us, waits - waits_before);
+    buf_free(&what);
+    return step;
+}
+#else
+static enum step take_step(struct session *s)
+{
+    return s->protocol->step(s);
+}
+#endif
+
 /* One step, and what its answer means for this turn. */
 static enum drive drive(struct session *s)
 {
@@ -137,7 +205,7 @@ static enum drive drive(struct session *s)
 
     st->is_starved = false;
     s->is_woken = false;
-    const enum step step = s->protocol->step(s);
+    const enum step step = take_step(s);
     s->step_state = (uint8_t)step;
     if (s->phase != PHASE_RUN) /* STARTTLS */
         return DRIVE_REST;

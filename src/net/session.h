@@ -20,7 +20,8 @@
  *           other threads post. Answers carry the session id: session_find on the worker, NULL = it is gone, drop the
  *           answer.
  * Lifetime: s->mem lives with the session, s->cmd_mem is reset by the protocol when a command or message ends. `closed`
- *           is the last call; what the session has in flight with other threads must not point into it.
+ *           is the last call; what the session has in flight with other threads must not point into it, but for what
+ *           session_hold covers.
  * Limits:   net.connections_max, net.connections_per_host; output above STREAM_OUT_HIGH stops step until drained.
  */
 #ifndef NET_SESSION_H
@@ -82,6 +83,7 @@ struct session {
     bool is_woken, is_opened, is_counted, is_host_counted;
     bool is_refused; /* over the limits: told so, never opened */
     bool is_handshaking; /* a helper has the TLS state */
+    unsigned holds;
 };
 
 /* --- worker: one reactor with its sessions ------------------------------------------------------------------------ */
@@ -97,6 +99,10 @@ struct worker {
 
 struct session *session_find(struct worker *w, uint64_t id); /* NULL: gone */
 void session_wake(struct session *s); /* ends STEP_WAIT: step is called in this turn, or again if it runs just now */
+/* A helper works on what the session holds: `closed` and the end of its memory wait for session_release, on the worker,
+ * by whoever took the hold. The stream and the configuration do not wait: the helper must touch neither. */
+void session_hold(struct session *s);
+bool session_release(struct session *s); /* false: the session is gone, and s must not be used any more */
 /* From now; 0 is refused: every session has a timeout. Starts anew by itself only while output drains. At first it is
  * net.handshake_timeout_s. */
 void session_timeout(struct session *s, uint32_t ms);

@@ -74,6 +74,26 @@ int store_message_read(struct store *s, const struct body_view *b, uint64_t at, 
     return rc;
 }
 
+bool store_message_read_now(struct store *s, const struct body_view *b, uint64_t at, uint64_t len, struct buf *out)
+{
+    struct store_range ranges[2];
+    struct err err = ERR_INIT;
+    size_t before = out->len;
+    unsigned count;
+    bool ok = true;
+
+    if (store_message_ranges(s, b, at, len, ranges, &count, &err) < 0)
+        return false;
+    for (unsigned i = 0; i < count; i++) {
+        ok = ok && journal_body_read_now(&ranges[i].pin, ranges[i].at, buf_extend(out, (size_t)ranges[i].len),
+                                         (size_t)ranges[i].len);
+        journal_body_unpin(&ranges[i].pin);
+    }
+    if (!ok)
+        out->len = before;
+    return ok;
+}
+
 int store_message_load(struct store *s, const struct body_view *b, uint64_t max, struct buf *out, struct err *err)
 {
     uint64_t whole = body_view_bytes(b);

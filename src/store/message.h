@@ -14,6 +14,8 @@
 /* Octets [at, at+len) of the message, clamped; appended to out. */
 int store_message_read(struct store *s, const struct body_view *b, uint64_t at, uint64_t len, struct buf *out,
                        struct err *err);
+/* The same when no disk need be waited for; false: nothing was appended. */
+bool store_message_read_now(struct store *s, const struct body_view *b, uint64_t at, uint64_t len, struct buf *out);
 /* All of it, at most max octets (ERR_LIMIT). */
 int store_message_load(struct store *s, const struct body_view *b, uint64_t max, struct buf *out, struct err *err);
 

@@ -10,6 +10,7 @@
 
 #define KEPT_VIEWS 8 /* versions held although no session does, for clients that come and go */
 #define KEPT_ROWS_MAX 20000u /* larger ones are not */
+#define QUICK_ROWS_MAX 4096u /* are read in about a millisecond */
 
 struct chunk { /* shared, immutable once built */
     _Atomic uint32_t refs;
@@ -324,6 +325,49 @@ int store_view_open(struct store *s, uint64_t mailbox, struct store_view **out, 
     journal_read_end(&jv);
     store_view_unref(&old);
     return rc;
+}
+
+/* Rows in the pages that changed since the latest version. */
+static uint64_t rows_to_read(struct journal_view *jv, uint64_t mailbox, const struct store_view *old)
+{
+    struct journal_cursor cursor;
+    struct store_key from;
+    slice key = key_u64_u32(&from, mailbox, 1), found, value;
+    uint64_t rows = 0;
+
+    journal_cursor_begin(&cursor, jv, STORE_TABLE_PAGE);
+    for (bool more = journal_cursor_seek(&cursor, key, &found, &value);
+         more && found.len == 12 && get_be64(found.ptr) == mailbox;
+         more = journal_cursor_next(&cursor, &found, &value)) {
+        struct page_count page;
+        const struct chunk *c;
+
+        if (!page_count_decode(value, &page))
+            continue;
+        c = old != NULL ? chunk_of(old, get_be32(found.ptr + 8)) : NULL;
+        if (c == NULL || c->modseq != page.modseq || c->count != page.messages)
+            rows += page.messages;
+    }
+    journal_cursor_end(&cursor);
+    return rows;
+}
+
+bool store_view_is_heavy(struct store *s, uint64_t mailbox)
+{
+    struct mailbox_count count;
+    struct store_view *old;
+    struct journal_view jv;
+    bool is_heavy = false;
+
+    if (journal_read_begin(s->journal, &jv, NULL) < 0)
+        return false;
+    if (mailbox_count_get(&jv, mailbox, &count) && count.messages > QUICK_ROWS_MAX) {
+        old = latest_ref(s->views->set, mailbox);
+        is_heavy = (old == NULL || old->modseq != count.max.modseq) && rows_to_read(&jv, mailbox, old) > QUICK_ROWS_MAX;
+        store_view_unref(&old);
+    }
+    journal_read_end(&jv);
+    return is_heavy;
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------------ */

@@ -7,10 +7,8 @@
  *           change it opens a newer one
  *           and asks store_view_diff for what to say: EXISTS, EXPUNGE, FETCH FLAGS. It moves on to the new version
  *           when the command allows it.
- * Threads:  versions are counted and immutable; store_view_open from any worker (it reads the index; large mailboxes
- *           are read in slices of 500 rows without
- *           crossing a return to the loop: the first open of a cold mailbox of 100,000 messages may run on a helper:
- *           store_view_open_async).
+ * Threads:  versions are counted and immutable; store_view_open from any thread (it reads the index). When
+ *           store_view_is_heavy, a worker lets a helper open it, holds that version, and opens it again itself.
  */
 #ifndef STORE_VIEW_H
 #define STORE_VIEW_H
@@ -33,6 +31,8 @@ struct store_row {
 
 int store_view_open(struct store *s, uint64_t mailbox, struct store_view **out,
                     struct err *err); /* ERR_NOTFOUND: deleted */
+/* Would store_view_open read more rows than a reactor has time for? Then a helper should call it. */
+bool store_view_is_heavy(struct store *s, uint64_t mailbox);
 struct store_view *store_view_ref(struct store_view *v);
 void store_view_unref(struct store_view **v);
 

@@ -274,6 +274,9 @@ class Server:
             if kind is not None:
                 self.print_log()
             log = self.log()
+            for line in log.splitlines():
+                if " us of its reactor, " in line:      # builds with PH_DEBUG
+                    print(f"# {line}")
             if "ERROR: " in log and "Sanitizer" in log or "runtime error:" in log:
                 failures.append("sanitizer")
                 self.print_log(1000)

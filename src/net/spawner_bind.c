@@ -59,6 +59,11 @@ static void without_v6(struct net_addr *addr)
     net_addr_set_port(addr, port);
 }
 
+static bool is_any(const struct net_addr *a)
+{
+    return is_any_v6(a) || (a->sa.sa_family == AF_INET && a->in.sin_addr.s_addr == INADDR_ANY);
+}
+
 static bool bound_has(const struct bound *b, const struct net_addr *addr)
 {
     for (unsigned i = 0; i < b->count; i++) {
@@ -68,12 +73,22 @@ static bool bound_has(const struct bound *b, const struct net_addr *addr)
     return false;
 }
 
+/* A socket of ours, which shares, may be in the way of one that shares with nobody: "*:25" of "127.0.0.1:25". */
+static bool bound_overlaps(const struct bound *b, const struct net_addr *addr)
+{
+    for (unsigned i = 0; i < b->count; i++) {
+        if (net_addr_port(&b->addrs[i]) == net_addr_port(addr) && (is_any(&b->addrs[i]) || is_any(addr)))
+            return true;
+    }
+    return bound_has(b, addr);
+}
+
 static int bind_inet(struct bound *bound, struct net_addr addr, unsigned backlog, struct err *err)
 {
     const bool is_first = !bound_has(bound, &addr);
     int fd;
 
-    if (is_first) { /* a socket that shares with nobody finds out whether anybody is there */
+    if (!bound_overlaps(bound, &addr)) { /* a socket that shares with nobody finds out whether anybody is there */
         fd = inet_socket(&addr, false);
         if (fd < 0 && is_any_v6(&addr) && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
             without_v6(&addr);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/keys.h"
 #include "base/mem.h"
+#include "net/tls.h"
 
 #define NEAR 3 /* edit distance up to which a word is offered instead */
 
@@ -511,7 +512,7 @@ int verb_main(const struct verb_table *t, int argc, char **argv)
     if (code != 0)
         return code;
     if (given.wants_version) {
-        puts("posthouse " POSTHOUSE_VERSION);
+        printf("posthouse " POSTHOUSE_VERSION " (%s)\n", tls_library());
         return EX_OK;
     }
     if (given.count == 0) {

@@ -408,6 +408,11 @@ void tls_stream_close_notify(struct tls_stream *t)
     mbedtls_ssl_close_notify(&t->ssl); /* cannot fail: it writes to memory */
 }
 
+const char *tls_library(void)
+{
+    return MBEDTLS_VERSION_STRING_FULL;
+}
+
 const char *tls_stream_version(const struct tls_stream *t)
 {
     return mbedtls_ssl_get_version(&t->ssl);

@@ -44,4 +44,6 @@ const char *tls_stream_version(const struct tls_stream *t);
 const char *tls_stream_cipher(const struct tls_stream *t);
 const char *tls_stream_error(const struct tls_stream *t); /* of the last TLS_BROKEN; static text */
 
+const char *tls_library(void); /* name and version, for people */
+
 #endif

@@ -9,13 +9,18 @@
 
 /* --- help for others ---------------------------------------------------------------------------------------------- */
 
-/* The domain that a local part alone means. Empty: there is none yet. */
+/* The domain that a local part alone means, as for logins: the configured one, else the first made. Empty: there is
+ * none yet. */
 static slice default_domain(struct rpc_call *call, struct arena *mem)
 {
+    const struct dir_conf *conf = conf_section(call->conf, CONF_DIR);
     struct err err = ERR_INIT;
-    json_t *domains = dir_list_domains(call->env->site->dir, &err);
+    json_t *domains;
     slice found = SLICE_NONE;
 
+    if (conf->default_domain.len != 0)
+        return slice_dup(mem, conf->default_domain);
+    domains = dir_list_domains(call->env->site->dir, &err);
     for (size_t i = 0; i < json_array_size(domains); i++)
         if (json_get_bool(json_array_get(domains, i), "default", false))
             found = slice_dup(mem, json_get_str(json_array_get(domains, i), "domain"));

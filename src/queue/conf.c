@@ -13,26 +13,15 @@
 
 /* --- key tables --------------------------------------------------------------------------------------------------- */
 
-#define ROW(T, field, lo, hi, u, r, old, about)                                                                        \
-    .name = #field, .type = T, .offset = offsetof(struct ROW_STRUCT, field), .min = lo, .max = hi, .unit = UNIT_##u,   \
-    .reload = RELOAD_##r, .legacy = old, .text = about
-#define ROW_U32(field, d, lo, hi, u, r, old, about) { ROW(KEY_U32, field, lo, hi, u, r, old, about), .def = d }
-#define ROW_BOOL(field, d, lo, hi, u, r, old, about) { ROW(KEY_BOOL, field, lo, hi, u, r, old, about), .def = d }
-#define ROW_STR(field, d, lo, hi, u, r, old, about) { ROW(KEY_STR, field, lo, hi, u, r, old, about), .def_text = d }
-#define ROW_STRS(field, d, lo, hi, u, r, old, about) { ROW(KEY_STRS, field, lo, hi, u, r, old, about), .def_text = d }
-#define ROW_ENUM(field, d, choice, hi, u, r, old, about)                                                               \
-    { ROW(KEY_ENUM, field, 0, 0, u, r, old, about), .def = d, .words = choice }
-#define K(type, field, ...) ROW_##type(field, __VA_ARGS__),
-
-#define ROW_STRUCT channel_conf
-static const struct key_row channel_rows[] = { CHANNEL_KEYS(K) };
-#undef ROW_STRUCT
-#define ROW_STRUCT pool_conf
-static const struct key_row pool_rows[] = { POOL_KEYS(K) };
-#undef ROW_STRUCT
-#define ROW_STRUCT queue_conf
-static const struct key_row queue_rows[] = { QUEUE_KEYS(K) };
-#undef ROW_STRUCT
+#define KEY_CONF struct channel_conf
+static const struct key_row channel_rows[] = { CHANNEL_KEYS(KEY_ROW) };
+#undef KEY_CONF
+#define KEY_CONF struct pool_conf
+static const struct key_row pool_rows[] = { POOL_KEYS(KEY_ROW) };
+#undef KEY_CONF
+#define KEY_CONF struct queue_conf
+static const struct key_row queue_rows[] = { QUEUE_KEYS(KEY_ROW) };
+#undef KEY_CONF
 
 const struct key_table channel_keys = {
     .section = "channels/*",

@@ -75,14 +75,7 @@ struct queue_times {
 enum queue_priority { QUEUE_URGENT, QUEUE_NORMAL, QUEUE_NONURGENT, QUEUE_PRIORITIES };
 
 struct channel_conf {
-#define CHANNEL_FIELD_U32 uint32_t
-#define CHANNEL_FIELD_BOOL bool
-#define CHANNEL_FIELD_STR slice
-#define CHANNEL_FIELD_ENUM uint32_t
-#define CHANNEL_FIELD_STRS struct key_strs
-#define K(t, field, def, min, max, unit, reload, legacy, text) CHANNEL_FIELD_##t field;
-    CHANNEL_KEYS(K)
-#undef K
+    CHANNEL_KEYS(KEY_FIELD)
     slice name;
     /* read from the lists above: the priority's own, else the common one, else the defaults of the specification */
     struct queue_times backoff_of[QUEUE_PRIORITIES], notices_of[QUEUE_PRIORITIES];
@@ -93,9 +86,7 @@ struct channel_conf {
       "Jobs of all channels of the pool at once; a job is one connection, or one delivery to the store.")
 
 struct pool_conf {
-#define K(t, field, def, min, max, unit, reload, legacy, text) uint32_t field;
-    POOL_KEYS(K)
-#undef K
+    POOL_KEYS(KEY_FIELD)
     slice name;
 };
 
@@ -114,11 +105,7 @@ struct pool_conf {
     K(BOOL, notices_in_hours, 0, 0, 1, NONE, SESSION, "RETURN_UNITS", "Numbers in notices count hours, not days.")
 
 struct queue_conf {
-#define QUEUE_FIELD_U32 uint32_t
-#define QUEUE_FIELD_BOOL bool
-#define K(t, field, def, min, max, unit, reload, legacy, text) QUEUE_FIELD_##t field;
-    QUEUE_KEYS(K)
-#undef K
+    QUEUE_KEYS(KEY_FIELD)
 };
 
 /* section CONF_CHANNELS */

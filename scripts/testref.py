@@ -30,7 +30,7 @@ def case_error(path, case):
     if re.search(rf"(?<!\w){re.escape(case)}(?!\w)", text):
         return None
     group, _, rest = case.partition("__")
-    if rest and re.search(rf"[\"'{{]{re.escape(group)}__(?:[\"'{{])", text) and f'"{rest}"' in text:
+    if rest and re.search(rf"[\"']{re.escape(group)}__[\"'{{]", text) and f'"{rest}"' in text:
         return None
     return f"{path} has no case '{case}'"
 

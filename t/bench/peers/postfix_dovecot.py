@@ -204,8 +204,8 @@ class PostfixDovecot:
                 self.postfix = int(f.read())
         except OSError:
             raise RuntimeError(f"Postfix does not start: {done.stdout}{done.stderr}") from None
-        wait_banner(self.smtp)
-        wait_banner(self.lmtp)
+        wait_banner(self.smtp, pause=0.001)
+        wait_banner(self.lmtp, pause=0.001)
 
     @property
     def roots(self):
@@ -231,10 +231,13 @@ class PostfixDovecot:
         self.delivered += count
         return True
 
-    def stop(self):
+    def halt(self):
         for pid in self.roots:
             end(pid)
         self.postfix = self.dovecot = None
+
+    def stop(self):
+        self.halt()
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self):

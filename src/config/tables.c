@@ -6,6 +6,7 @@
 #include "imap/imap.h"
 #include "intake/intake.h"
 #include "journal/journal.h"
+#include "log/txlog.h"
 #include "net/conf.h"
 #include "pop3/pop3.h"
 #include "queue/conf.h"
@@ -91,6 +92,7 @@ const struct config_section config_sections[] = {
     { CONF_QUEUE, "queue", &queue_keys, NULL, NULL },
     { CONF_CHANNELS, "channels", NULL, read_channels, "Channels: how mail to some destinations is delivered, by name." },
     { CONF_CHANNELS, "pools", NULL, NULL, "Pools: how many jobs their channels share, by name." },
+    { CONF_LOG, "log", &log_keys, NULL, NULL },
     { CONF_CONTROL, "control", &control_keys, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,
       "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once "

@@ -183,7 +183,7 @@ int fault_start(struct fault_run *r, const struct fault_spawn *s)
     unsigned n = 1;
     pid_t pid;
 
-    snprintf(program, sizeof(program), "%.4000s/t/fault/kvwork", r->build);
+    snprintf(program, sizeof(program), "%.4000s/t/fault/%.50s", r->build, s->program != NULL ? s->program : "kvwork");
     snprintf(preload, sizeof(preload), "%.4000s/t/fault/preload_%s.so", r->build, s->preload != NULL ? s->preload : "");
     fault_path(r, log, "stderr", false);
     while (n < ARRAY_LEN(argv) - 1 && s->args[n - 1] != NULL) {

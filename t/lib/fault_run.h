@@ -41,13 +41,14 @@ char *fault_path(const struct fault_run *r, char out[PATH_MAX], const char *name
 void fault_keep(struct fault_run *r, const char *path, const char *name);
 
 struct fault_spawn {
+    const char *program;     /* NULL: kvwork */
     const char *preload;     /* "record", "fault", or NULL */
     const char *environment[8]; /* NAME=VALUE, NULL at the end */
     const char *const *args; /* of kvwork, NULL at the end */
     int mark_fd;             /* passed on under the same number; -1: none */
     unsigned timeout_s;
 };
-/* Start kvwork; its standard error goes to work/stderr. Returns its process id. */
+/* Start the program; its standard error goes to work/stderr. Returns its process id. */
 int fault_start(struct fault_run *r, const struct fault_spawn *s);
 /* Start and wait: the wait status, or -1 after the limit. */
 int fault_spawn(struct fault_run *r, const struct fault_spawn *s);

@@ -5,6 +5,7 @@
 #include "mail/header.h"
 
 #define FROM_FILE_BYTES (32u * 1024)          /* larger runs are sent from the segment's file */
+#define CACHE_READER_MESSAGES 64u             /* looked at by one reader of the cache on a helper */
 #define OCTETS_KEPT_BYTES (4u * 1024 * 1024) /* memory kept from message to message of a command */
 
 /* --- the message under way ---------------------------------------------------------------------------------------- */
@@ -22,7 +23,7 @@ void imap_message_set(struct imap_message *m, const struct store_row *row)
         buf_free(&m->octets);
     else
         buf_reset(&m->octets);
-    if (!m->is_quick) /* the next message may be large, and a reader of the cache must be short */
+    if (!m->is_quick && ++m->cached_messages % CACHE_READER_MESSAGES == 0) /* a reader must be short */
         store_cache_end(&m->cache);
     m->row = row;
     m->top = NULL;

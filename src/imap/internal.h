@@ -252,6 +252,7 @@ struct imap_message {
     struct imap_file *files;
     size_t file_count, file_cap;
     bool is_quick, needs_help;
+    unsigned cached_messages;
     struct arena mem;
     struct buf octets;
     struct mime_part *top;

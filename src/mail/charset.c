@@ -35,12 +35,55 @@ static bool name_copy(slice name, char out[CHARSET_NAME_MAX_OCTETS + 1])
     return true;
 }
 
+/* Most texts are ASCII: eight octets at a time. */
+#define EIGHT(octet) (0x0101010101010101u * (uint64_t)(octet))
+
+static uint64_t eight_get(const unsigned char *p)
+{
+    uint64_t w;
+
+    memcpy(&w, p, sizeof w);
+    return w;
+}
+
+static size_t ascii_bytes(slice s)
+{
+    size_t n = 0;
+
+    while (n + 8 <= s.len && (eight_get(s.ptr + n) & EIGHT(0x80)) == 0)
+        n += 8;
+    while (n < s.len && s.ptr[n] < 0x80)
+        n++;
+    return n;
+}
+
+/* Octets below 0x80, in lower case. */
+static void ascii_fold(const unsigned char *from, unsigned char *to, size_t len)
+{
+    size_t n = 0;
+
+    for (; n + 8 <= len; n += 8) {
+        uint64_t w = eight_get(from + n);
+        uint64_t not_below_a = w + EIGHT(0x80 - 'A'), above_z = w + EIGHT(0x7F - 'Z'); /* bit 7 says it of each */
+
+        w |= ((not_below_a ^ above_z) & EIGHT(0x80)) >> 2; /* 0x20 makes a letter small */
+        memcpy(to + n, &w, sizeof w);
+    }
+    for (; n < len; n++)
+        to[n] = ascii_lower(from[n]);
+}
+
 static void utf8_clean(slice in, struct buf *out)
 {
     while (in.len != 0) {
-        slice before = in;
+        size_t plain = ascii_bytes(in);
+        slice before;
         uint32_t cp;
 
+        buf_put(out, in.ptr, plain);
+        before = in = slice_from(in, plain);
+        if (in.len == 0)
+            break;
         if (utf8_next(&in, &cp)) {
             buf_put(out, before.ptr, before.len - in.len);
         } else {
@@ -137,8 +180,10 @@ void charset_fold(slice utf8, struct buf *out)
         uint32_t cp;
 
         if (utf8.ptr[0] < 0x80) {
-            buf_put_byte(out, ascii_lower(utf8.ptr[0]));
-            utf8 = slice_from(utf8, 1);
+            size_t plain = ascii_bytes(utf8);
+
+            ascii_fold(utf8.ptr, buf_extend(out, plain), plain);
+            utf8 = slice_from(utf8, plain);
         } else if (utf8_next(&utf8, &cp)) {
             utf8_put(out, fold(cp));
         } else {

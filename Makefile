@@ -198,8 +198,10 @@ fuzz-run: $(FUZZERS)
 soak: all $(FAULT) $(PRELOAD)
 	@SOAK=1 $(RUN) --seed '$(SEED)' --result $(BUILD)/soak --timeout 7200 --soak $(SOAK_TESTS) --fault $(FAULT_TESTS)
 
-# Rows also go to $(BUILD)/bench/RESULTS.tsv. A bench that fails does not keep the others from running
+# Rows also go to $(BUILD)/bench/RESULTS.tsv; with T=bench/smtp only those of t/bench/smtp are measured again. A bench
+# that fails does not keep the others from running.
 bench: all $(BENCH)
+	@rm -f $(if $(T),,'$(BUILD)/bench/RESULTS.tsv')
 	@rc=0; for b in $(BENCHES); do echo "== $$b"; BUILD='$(abspath $(BUILD))' QUICK='$(QUICK)' \
 	    POSTHOUSE='$(abspath $(BUILD)/posthouse)' timeout -k 30 3600 "$$b" || { rc=1; echo "== $$b FAILED"; }; \
 	    done; exit $$rc

@@ -1,7 +1,7 @@
 """What the benches share: processor time and memory of process trees, runs of the source, and the table of results.
 
 Every row stands beside the baseline that was measured in the same run, in turns with it. build/bench/RESULTS.tsv holds
-one line a row: bench, row, unit, ours, baseline, ratio, aim, holds. A bench replaces its own lines only."""
+one line a row: bench, row, unit, ours, baseline, ratio, aim, holds. What is measured again replaces its line."""
 
 import os
 import re
@@ -135,6 +135,7 @@ class Table:
         if os.path.exists(RESULTS):
             with open(RESULTS, encoding="utf-8") as f:
                 old = [line.rstrip("\n").split("\t") for line in f][1:]
+        new = {tuple(x[:3]) for x in self.rows}
         with open(RESULTS, "w", encoding="utf-8") as f:
-            for line in [head] + [x for x in old if x[0] != self.bench] + self.rows:
+            for line in [head] + [x for x in old if tuple(x[:3]) not in new] + self.rows:
                 f.write("\t".join(line) + "\n")

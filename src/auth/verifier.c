@@ -4,10 +4,12 @@
 
 #include "auth/internal.h"
 #include "base/base64.h"
+#include "base/budget.h"
 #include "base/random.h"
 
 #define CRYPT_PREFIX "$y$" /* yescrypt, crypt(5), with the library's own cost */
 #define CRYPT_ENTROPY_BYTES 32
+#define CRYPT_BYTES (16u * 1024 * 1024) /* what a yescrypt hash of that cost takes while it is made */
 
 static int setting_make(char out[CRYPT_GENSALT_OUTPUT_SIZE])
 {
@@ -22,8 +24,10 @@ static bool hash(slice password, const char *setting, char out[CRYPT_OUTPUT_SIZE
 {
     struct crypt_data *data = mem_alloc(sizeof(*data));
     char *text = mem_slice_str(password);
-    const char *found = crypt_rn(text, setting, data, sizeof(*data));
+    const char *found;
 
+    budget_charge(CRYPT_BYTES); /* not asked for: a password is never called wrong because memory is short */
+    found = crypt_rn(text, setting, data, sizeof(*data));
     auth_count(AUTH_C_HASHES);
     snprintf(out, CRYPT_OUTPUT_SIZE, "%s", found == NULL ? "" : found);
     mem_wipe(text, password.len);

@@ -205,7 +205,6 @@ json_t *config_effective(const struct conf_set *set)
     return all;
 }
 
-/* The journal copies its settings when it is opened and takes none over later, whatever its rows say. */
 void config_restart_keys(const struct conf_set *old, const struct conf_set *new, config_key_fn *fn, void *arg)
 {
     for (size_t i = 0; i < config_section_count; i++) {
@@ -217,7 +216,7 @@ void config_restart_keys(const struct conf_set *old, const struct conf_set *new,
             struct buf key = BUF_INIT;
 
             buf_printf(&key, "%s.%s", s->name, row->name);
-            if ((row->reload == RELOAD_RESTART || s->number == CONF_JOURNAL) && !json_equal(a, b))
+            if (row->reload == RELOAD_RESTART && !json_equal(a, b))
                 fn(arg, buf_str(&key));
             buf_free(&key);
             json_decref(a);

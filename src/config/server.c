@@ -101,6 +101,7 @@ static void conf_swap(struct server *s, TAKES struct conf_set *set)
     s->conf = s->env.conf = set;
     log_level_apply(set);
     store_configure(s->site.store, conf_section(set, CONF_STORE));
+    journal_configure(s->site.journal, conf_section(set, CONF_JOURNAL));
     snap_unref(&old->snap);
 }
 

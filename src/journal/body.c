@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/bytes.h"
 #include "base/crc.h"
 #include "base/diag.h"
@@ -11,6 +12,7 @@
 
 #define BODY_MEMORY_MAX_BYTES (64u * 1024 * 1024) /* of all writers together; beyond it they spool */
 #define SPOOL_FLUSH_BYTES (256u * 1024)
+#define SPOOL_SHORT_BYTES (8u * 1024) /* while memory is short */
 
 struct body_writer {
     struct journal *journal;
@@ -165,8 +167,9 @@ int body_writer_write(struct body_writer *w, slice octets, struct err *err)
     ASSERT(!w->is_finished);
     if (octets.len > RECORD_MAX_BYTES - w->bytes)
         return err_set(err, ERR_LIMIT, "a body is larger than %u octets", RECORD_MAX_BYTES);
-    if (!w->is_spooled && (w->bytes + octets.len > j->conf.inline_bytes ||
-                           atomic_load_explicit(&j->buffered_bytes, memory_order_relaxed) > BODY_MEMORY_MAX_BYTES)) {
+    if (!w->is_spooled && (w->bytes + octets.len > CONF(j, inline_bytes) ||
+                           atomic_load_explicit(&j->buffered_bytes, memory_order_relaxed) > BODY_MEMORY_MAX_BYTES ||
+                           budget_is_short())) {
         if (spool_begin(w, err) < 0)
             return -1;
     }
@@ -177,9 +180,16 @@ int body_writer_write(struct body_writer *w, slice octets, struct err *err)
         if (spool_flush(w, err) < 0 || spool_put(w, octets, err) < 0)
             return -1;
     } else {
+        size_t cap = w->octets.cap;
+
         buf_put_slice(&w->octets, octets);
-        if (w->is_spooled && w->octets.len >= SPOOL_FLUSH_BYTES && spool_flush(w, err) < 0)
-            return -1;
+        budget_charge(w->octets.cap - cap);
+        if (w->is_spooled && w->octets.len >= (budget_is_short() ? SPOOL_SHORT_BYTES : SPOOL_FLUSH_BYTES)) {
+            if (spool_flush(w, err) < 0)
+                return -1;
+            if (budget_is_short())
+                buf_free(&w->octets);
+        }
     }
     charge(w, w->octets.cap);
     return 0;

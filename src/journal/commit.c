@@ -6,6 +6,7 @@
 #define LANE_QUANTUM 250 /* messages a lane of weight 1 may touch per round */
 #define FLOW_QUANTUM 64 /* messages one session may touch before its neighbour's turn */
 #define OP_COST_MAX 1000
+#define LARGE_COST 250 /* such an operation takes longer to prepare than a message to be written and synced */
 #define COPY_MAX_BYTES                                                                                                 \
     8192 /* payloads up to this are gathered into one buffer, larger ones are written from where they lie */
 
@@ -22,6 +23,7 @@ struct counter journal_counters[JC_COUNT] = {
     [JC_EMPTIED] = { "journal.emptied", "segments emptied", COUNTER_TOTAL, 0 },
     [JC_WAITING] = { "journal.waiting", "operations waiting for the committer", COUNTER_GAUGE, 0 },
     [JC_DAMAGED] = { "journal.damaged", "damaged places met", COUNTER_TOTAL, 0 },
+    [JC_KEPT] = { "journal.kept_segments", "segments that cannot be emptied because of damage", COUNTER_GAUGE, 0 },
 };
 
 /* --- states -------------------------------------------------------------------------------------------------------
@@ -60,6 +62,27 @@ enum journal_state journal_state(const struct journal *cj, char why[160])
 uint64_t journal_durable_seq(const struct journal *j)
 {
     return atomic_load_explicit(&j->durable_seq, memory_order_acquire);
+}
+
+/* --- settings ------------------------------------------------------------------------------------------------------
+ * */
+
+/* The rows that say SESSION; what the files were laid out by (segment and index sizes) stays until the next start. */
+void journal_configure(struct journal *j, const struct journal_conf *conf)
+{
+#define TAKE(field) __atomic_store_n(&j->conf.field, conf->field, __ATOMIC_RELAXED)
+    TAKE(inline_bytes);
+    TAKE(reserve_segments);
+    TAKE(batch_bytes);
+    TAKE(batch_ops);
+    TAKE(batch_prepare_ms);
+    TAKE(waiting_ops_max);
+    TAKE(keep_days);
+    TAKE(history_days);
+    TAKE(history_bytes);
+    TAKE(reclaim_percent);
+#undef TAKE
+    segment_dir_set_reserve(j->segments, conf->reserve_segments);
 }
 
 /* --- lanes: deficit round robin by session in a lane, weighted round robin among lanes ----------------------------
@@ -176,7 +199,7 @@ bool journal_submit(struct journal *j, struct journal_op *op)
     if (op->cost > OP_COST_MAX)
         op->cost = OP_COST_MAX;
     pthread_mutex_lock(&j->lock);
-    accepted = !j->is_closing && j->waiting < j->conf.waiting_ops_max;
+    accepted = !j->is_closing && j->waiting < CONF(j, waiting_ops_max);
     if (accepted) {
         was_empty = list_is_empty(&j->inbox);
         list_push_back(&j->inbox, &op->link);
@@ -388,18 +411,22 @@ static bool op_fits(const struct journal *j, const struct journal_op *op)
 /* Gather and run operations until the batch is large enough or the next one needs a new tail. */
 static int batch_gather(struct journal *j, struct err *err)
 {
-    const struct journal_conf *c = &j->conf;
-    int64_t deadline_us = clock_mono_us(j->clock) + (int64_t)c->batch_prepare_ms * 1000;
+    uint32_t ops_max = CONF(j, batch_ops), bytes_max = CONF(j, batch_bytes);
+    int64_t deadline_us = clock_mono_us(j->clock) + (int64_t)CONF(j, batch_prepare_ms) * 1000;
     uint64_t first_at = j->tx.at;
+    bool has_reception = false;
     struct journal_op *op;
     struct lane *lane;
     struct flow *flow;
 
-    for (unsigned n = 0; n < c->batch_ops && (op = lanes_peek(j, &lane, &flow)) != NULL; n++) {
+    for (unsigned n = 0; n < ops_max && (op = lanes_peek(j, &lane, &flow)) != NULL; n++) {
         bool spoilt;
 
         if ((op->flags & (OP_SETTLE | OP_ROLL)) != 0 || !op_fits(j, op))
             break;
+        if (has_reception && op->cost >= LARGE_COST)
+            break; /* a final reply does not wait for it; it opens a batch when its lane's turn comes */
+        has_reception = has_reception || op->lane == LANE_RECEPTION;
         lanes_take(lane, flow, op);
         if (op_is_refused(j, op))
             continue;
@@ -410,7 +437,7 @@ static int batch_gather(struct journal *j, struct err *err)
             if (spoilt && batch_rerun(j, err) < 0)
                 return -1;
         }
-        if (j->tx.at - first_at >= c->batch_bytes || clock_mono_us(j->clock) >= deadline_us)
+        if (j->tx.at - first_at >= bytes_max || clock_mono_us(j->clock) >= deadline_us)
             break;
     }
     return 0;
@@ -610,7 +637,7 @@ static void state_review(struct journal *j)
     if (journal_state(j, NULL) != JOURNAL_FULL)
         return;
     if (index_ok && segment_dir_has_spare(j->segments) &&
-        segment_dir_reserve_count(j->segments) >= j->conf.reserve_segments)
+        segment_dir_reserve_count(j->segments) >= CONF(j, reserve_segments))
         journal_enter(j, JOURNAL_NORMAL, "");
     else
         prepare_later(j);
@@ -706,6 +733,7 @@ void committer_init(struct journal *j)
 {
     lanes_init(j);
     list_init(&j->batch);
+    idmap_init(&j->kept);
     tx_init(&j->tx, j);
     counter_register(journal_counters, JC_COUNT);
 }
@@ -714,6 +742,8 @@ void committer_free(struct journal *j)
 {
     for (unsigned i = 0; i < LANE_COUNT; i++)
         idmap_free(&j->lanes[i].flows);
+    counter_add(&journal_counters[JC_KEPT], -(int64_t)idmap_count(&j->kept));
+    idmap_free(&j->kept);
     tx_free(&j->tx);
     buf_free(&j->out);
     mem_free(j->iov);

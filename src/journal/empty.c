@@ -512,6 +512,37 @@ static int drop(struct emptying *e, struct err *err)
     return 0;
 }
 
+/* --- kept for damage ---------------------------------------------------------------------------------------------- */
+
+bool is_kept(struct journal *j, uint64_t number, uint64_t live)
+{
+    uintptr_t was;
+
+    pthread_mutex_lock(&j->lock);
+    was = (uintptr_t)idmap_get(&j->kept, number);
+    pthread_mutex_unlock(&j->lock);
+    return was != 0 && was == (uintptr_t)live + 1;
+}
+
+/* How the attempt ended: gone segments are forgotten, damaged ones remembered with what is alive in them now. */
+static void kept_note(struct emptying *e, bool is_gone)
+{
+    bool is_damaged = !is_gone && (e->err.kind == ERR_DAMAGE || e->err.kind == ERR_PERM), was;
+    uint64_t live = is_damaged ? live_bytes(e->j, e->number) : 0;
+
+    if (live >= UINTPTR_MAX)
+        is_damaged = false; /* not to be known just now: it is tried again */
+    pthread_mutex_lock(&e->j->lock);
+    was = idmap_get(&e->j->kept, e->number) != NULL;
+    if (is_damaged)
+        idmap_put(&e->j->kept, e->number, (void *)((uintptr_t)live + 1)); // NOLINT(performance-no-int-to-ptr)
+    else if (is_gone)
+        idmap_del(&e->j->kept, e->number);
+    pthread_mutex_unlock(&e->j->lock);
+    if (is_damaged != was && (is_damaged || is_gone))
+        counter_add(&journal_counters[JC_KEPT], is_damaged ? 1 : -1);
+}
+
 int empty_group(struct journal *j, const uint64_t *numbers, unsigned count, uint32_t partition, unsigned *emptied,
                 struct err *err)
 {
@@ -541,8 +572,10 @@ int empty_group(struct journal *j, const uint64_t *numbers, unsigned count, uint
             emptying_spans(e, &e->err);
         if (e->err.kind == ERR_NONE && say_again(e, &e->err) == 0 && drop(e, &e->err) == 0) {
             ++*emptied;
+            kept_note(e, true);
             continue;
         }
+        kept_note(e, false);
         if (rc == 0)
             *err = e->err;
         rc = -1;

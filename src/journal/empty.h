@@ -138,6 +138,9 @@ bool emptying_meets(const struct emptying *e, uint64_t first, uint64_t last);
 int empty_group(struct journal *j, const uint64_t *numbers, unsigned count, uint32_t partition, unsigned *emptied,
                 struct err *err);
 void care_step(struct journal *j, const char *step); /* the tests' hook */
+/* Was it kept for damage, and has nothing of it died since? Then there is no point in trying, nor in saying it
+ * again. */
+bool is_kept(struct journal *j, uint64_t number, uint64_t live);
 
 /* The image of (object, part) through the room, or a PART_END if the room has nothing to say. For a crew. */
 struct image_want {

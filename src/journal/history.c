@@ -312,7 +312,7 @@ int history_keep(struct journal *j, uint64_t number, struct err *err)
     unsigned char *to;
     int rc = -1;
 
-    if (j->conf.history_days == 0 || !segment_dir_find(j->segments, number, &info) || info.header.kind != SEGMENT_LOG)
+    if (CONF(j, history_days) == 0 || !segment_dir_find(j->segments, number, &info) || info.header.kind != SEGMENT_LOG)
         return 0;
     if (segment_read_footer(j->segments, number, &footer, &mem, err) < 0)
         goto out;
@@ -408,7 +408,7 @@ static bool is_outdated(struct journal *j, uint64_t number, int64_t before_ms)
 
 int history_trim(struct journal *j, struct err *err)
 {
-    int64_t before_ms = clock_wall_ms(j->clock) - (int64_t)j->conf.history_days * DAY_MS;
+    int64_t before_ms = clock_wall_ms(j->clock) - (int64_t)CONF(j, history_days) * DAY_MS;
     struct history_file *list;
     struct buf path = BUF_INIT;
     uint64_t bytes = 0;
@@ -418,7 +418,7 @@ int history_trim(struct journal *j, struct err *err)
         return -1;
     for (unsigned i = n; i-- > 0;) { /* the youngest stay */
         bytes += list[i].bytes;
-        if (bytes <= j->conf.history_bytes && !is_outdated(j, list[i].number, before_ms))
+        if (bytes <= CONF(j, history_bytes) && !is_outdated(j, list[i].number, before_ms))
             continue;
         file_path(&path, j, list[i].number);
         if (unlink(buf_str(&path)) < 0)

@@ -161,11 +161,18 @@ struct journal {
     char why[160];
 
     pthread_mutex_t care; /* lock rank 10: one reclaim, check or roll at a time; held long, taken first */
+    /* Segments that damage keeps from being emptied -> 1 + live octets then. They are said once, and tried again when
+     * less of them is alive; a restart tries all of them once more. Under lock. */
+    struct idmap kept;
     /* Tests: called between the steps of emptying a segment, with the step's name. */
     void (*care_step)(void *arg, const char *step);
     void *care_arg;
     struct thread thread;
 };
+
+/* A setting that journal_configure may change while the journal is open: any thread may ask, and each value stands for
+ * itself, so no order is needed. Those that need a restart are read as they are. */
+#define CONF(j, field) __atomic_load_n(&(j)->conf.field, __ATOMIC_RELAXED)
 
 enum {
     JC_BATCHES,
@@ -180,6 +187,7 @@ enum {
     JC_EMPTIED,
     JC_WAITING,
     JC_DAMAGED,
+    JC_KEPT,
     JC_COUNT
 };
 extern struct counter journal_counters[JC_COUNT];

@@ -48,19 +48,19 @@ struct journal_tx;
 #define JOURNAL_KEYS(K)                                                                                                \
     K(U64, segment_bytes, 67108864, 65536, 1073741824, BYTES, RESTART, NULL,                                           \
       "Size of a log segment. Smaller ones are emptied sooner, larger ones need fewer directory operations.")          \
-    K(U32, inline_bytes, 131072, 0, 1048576, BYTES, RESTART, NULL,                                                     \
+    K(U32, inline_bytes, 131072, 0, 1048576, BYTES, SESSION, NULL,                                                     \
       "A message up to this size is written with its batch; a larger one is spooled into a file of its own first.")    \
     K(U64, index_map_bytes, 68719476736, 16777216, 17592186044416, BYTES, RESTART, NULL,                               \
       "Address space reserved for the index; it costs no memory.")                                                     \
     K(U64, index_ahead_bytes, 67108864, 1048576, 1073741824, BYTES, RESTART, NULL,                                     \
       "Disk space allocated for the index beyond what it uses, so that a full disk can be emptied again.")             \
     K(U32, index_readers_max, 256, 8, 4096, COUNT, RESTART, NULL, "Read transactions on the index at the same time.")  \
-    K(U32, reserve_segments, 2, 0, 16, COUNT, RESTART, NULL,                                                           \
+    K(U32, reserve_segments, 2, 0, 16, COUNT, SESSION, NULL,                                                           \
       "Segments allocated in advance that only freeing operations may use.")                                           \
-    K(U32, batch_bytes, 1048576, 4096, 67108864, BYTES, RESTART, NULL, "A batch is closed at this size.")              \
-    K(U32, batch_ops, 512, 1, 65536, COUNT, RESTART, NULL, "A batch is closed at this many operations.")               \
-    K(U32, batch_prepare_ms, 2, 1, 1000, MS, RESTART, NULL, "A batch is closed when preparing it took this long.")     \
-    K(U32, waiting_ops_max, 50000, 64, 10000000, COUNT, RESTART, NULL,                                                 \
+    K(U32, batch_bytes, 1048576, 4096, 67108864, BYTES, SESSION, NULL, "A batch is closed at this size.")              \
+    K(U32, batch_ops, 512, 1, 65536, COUNT, SESSION, NULL, "A batch is closed at this many operations.")               \
+    K(U32, batch_prepare_ms, 2, 1, 1000, MS, SESSION, NULL, "A batch is closed when preparing it took this long.")     \
+    K(U32, waiting_ops_max, 50000, 64, 10000000, COUNT, SESSION, NULL,                                                 \
       "Operations waiting for the committer; beyond it new work is refused with a temporary error.")                   \
     K(U32, keep_days, 7, 0, 3650, DAYS, SESSION, "store.keep",                                                         \
       "How long finished changes stay readable in their segments before they may be emptied.")                         \
@@ -108,6 +108,10 @@ int journal_open(struct journal **out, const struct journal_setup *setup, struct
                  struct err *err);
 /* Finishes what was submitted, settles the rooms, marks the index clean. NULL allowed. */
 void journal_close(struct journal **j);
+
+/* Take over the settings whose rows say SESSION; the others stay as they were at opening. Any thread, also while
+ * operations run. A changed reserve is made, or given back, with the next segment. */
+void journal_configure(struct journal *j, const struct journal_conf *conf);
 
 /* --- changing: operations -----------------------------------------------------------------------------------------
  * */

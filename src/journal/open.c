@@ -201,7 +201,7 @@ void prepare_later(struct journal *j)
     struct prepare_job *p;
     bool busy;
 
-    if (segment_dir_has_spare(j->segments) && segment_dir_reserve_count(j->segments) >= j->conf.reserve_segments)
+    if (segment_dir_has_spare(j->segments) && segment_dir_reserve_count(j->segments) >= CONF(j, reserve_segments))
         return;
     if (j->prepare_tried_ms != 0 && journal_state(j, NULL) != JOURNAL_NORMAL &&
         now_ms - j->prepare_tried_ms < PREPARE_EVERY_MS)

@@ -272,7 +272,7 @@ static uint64_t share_of(const struct journal *j, const struct segment_info *inf
 /* Sealed segments that may be emptied now, the emptiest first. OWNED array. */
 static int candidates(struct journal *j, bool is_full, struct candidate **out, unsigned *count, struct err *err)
 {
-    int64_t before_ms = clock_wall_ms(j->clock) - (int64_t)j->conf.keep_days * DAY_MS;
+    int64_t before_ms = clock_wall_ms(j->clock) - (int64_t)CONF(j, keep_days) * DAY_MS;
     struct vec_candidates {
         struct candidate *items;
         unsigned count, cap;
@@ -293,8 +293,10 @@ static int candidates(struct journal *j, bool is_full, struct candidate **out, u
             continue; /* not yet taken by a batch */
         if (journal_get_u64(&v, TABLE_SEGMENT, c.number, &value) && value.len == 8)
             c.live = get_le64(value.ptr);
+        if (is_kept(j, c.number, c.live))
+            continue;
         c.share = share_of(j, &info, c.live);
-        if (!is_full && (info.newest_ms > before_ms || c.share >= (uint64_t)j->conf.reclaim_percent * 10))
+        if (!is_full && (info.newest_ms > before_ms || c.share >= (uint64_t)CONF(j, reclaim_percent) * 10))
             continue;
         if (list.count == list.cap) {
             list.cap = list.cap == 0 ? 64 : list.cap * 2;
@@ -312,7 +314,7 @@ static int candidates(struct journal *j, bool is_full, struct candidate **out, u
 
 static bool has_room(struct journal *j)
 {
-    return segment_dir_has_spare(j->segments) && segment_dir_reserve_count(j->segments) >= j->conf.reserve_segments;
+    return segment_dir_has_spare(j->segments) && segment_dir_reserve_count(j->segments) >= CONF(j, reserve_segments);
 }
 
 static int group_empty(struct journal *j, const uint64_t *numbers, unsigned n, unsigned *emptied, struct err *err)

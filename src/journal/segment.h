@@ -67,6 +67,7 @@ bool segment_dir_foreign(struct segment_dir *d, uint64_t number);
 
 /* --- spare and reserve -------------------------------------------------------------------------------------------- */
 
+void segment_dir_set_reserve(struct segment_dir *d, unsigned segments); /* from the next segment_dir_prepare on */
 /* Fill up the reserve, then make the spare if there is none (pre-written with zeros; on copy-on-write file systems,
  * where that would gain nothing, it is only made sure that there is room). Blocks; called on a helper. ERR_FULL when
  * the disk has no room. */

@@ -90,10 +90,26 @@ static int room_prepare(struct segment_dir *d, struct err *err)
     return rc;
 }
 
+void segment_dir_set_reserve(struct segment_dir *d, unsigned segments)
+{
+    pthread_mutex_lock(&d->lock);
+    d->reserve_segments = segments < SEGMENT_RESERVE_MAX ? segments : SEGMENT_RESERVE_MAX;
+    pthread_mutex_unlock(&d->lock);
+}
+
 int segment_dir_prepare(struct segment_dir *d, struct err *err)
 {
+    unsigned wanted;
+
     ASSERT(!d->read_only);
-    for (unsigned i = 0; i < d->reserve_segments; i++) {
+    pthread_mutex_lock(&d->lock);
+    wanted = d->reserve_segments;
+    pthread_mutex_unlock(&d->lock);
+    while (segment_dir_reserve_count(d) > wanted) { /* the configuration wants fewer than it did */
+        if (segment_dir_lend(d, err) < 0)
+            return -1;
+    }
+    for (unsigned i = 0; i < wanted; i++) {
         if (slot_prepare(d, &d->reserve[i], err) < 0)
             return -1;
     }

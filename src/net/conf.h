@@ -52,7 +52,9 @@
 
 #define MEMORY_KEYS(K)                                                                                                 \
     K(U64, limit_bytes, 0, 0, 1099511627776, BYTES, SESSION, NULL,                                                     \
-      "Anonymous memory of the process beyond which new connections are told to come back later; 0: no limit.")
+      "Bound of the anonymous memory of the process; 0: none. When seven eighths are used, new connections are told "  \
+      "to come back later and large new work is refused for the moment; what runs goes on. A helper that checks a "    \
+      "password takes 16 MiB more for that moment.")
 
 enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT };
 

@@ -3,8 +3,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/budget.h"
 #include "base/map.h"
 #include "base/mem.h"
+
+#define CONNECTION_BYTES (32u * 1024) /* of a busy session: object, arenas, buffers; TLS takes as much */
 
 struct net_limits {
     _Atomic unsigned count;
@@ -36,7 +39,7 @@ void net_limits_destroy(struct net_limits **lp)
 
 bool net_limits_enter(struct net_limits *l, unsigned max)
 {
-    if (atomic_fetch_add(&l->count, 1) < max && !atomic_load(&l->is_closed))
+    if (atomic_fetch_add(&l->count, 1) < max && !atomic_load(&l->is_closed) && budget_allows(CONNECTION_BYTES))
         return true;
     atomic_fetch_sub(&l->count, 1);
     return false;

@@ -1,17 +1,21 @@
 /* Places that are listened on: planning a configuration's set, binding, accepting. */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/budget.h"
 #include "base/diag.h"
 #include "base/mem.h"
 #include "net/server_internal.h"
 
 #define ACCEPTS_PER_EVENT 64 /* then sessions have their turn */
 #define ACCEPT_PAUSE_MS 100  /* after accept failed for want of descriptors or memory */
-#define MEMORY_WATCH_MS 1000
+#define MEMORY_WATCH_MS 100
+#define MEMORY_IDLE_MS 1000 /* without a limit; how soon a new one is seen */
+#define MEMORY_TRIM_MS 2000
 
 /* --- accepting ---------------------------------------------------------------------------------------------------- */
 
@@ -410,19 +414,35 @@ unsigned net_server_port(const struct net_server *n, slice listener)
 
 /* --- memory ------------------------------------------------------------------------------------------------------- */
 
-/* Anonymous memory of the process, from the kernel's own count. */
-static uint64_t anonymous_bytes(void)
+/* The allocator keeps freed memory: given back, or we would refuse for what nobody holds any more. */
+static void trim_run(struct job *job UNUSED)
 {
-    unsigned long long total, resident, shared;
-    FILE *f = fopen("/proc/self/statm", "re");
-    uint64_t pages = 0;
+    malloc_trim(0);
+}
 
-    if (f == NULL)
-        return 0;
-    if (fscanf(f, "%llu %llu %llu", &total, &resident, &shared) == 3 && resident > shared)
-        pages = resident - shared;
-    fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+static void trim_done(struct job *job)
+{
+    CONTAINER_OF(job, struct net_server, trim_job)->is_trimming = false;
+}
+
+static void memory_trim(struct net_server *n, int64_t now_ms)
+{
+    if (n->is_trimming || n->setup.helpers == NULL || now_ms - n->trimmed_ms < MEMORY_TRIM_MS)
+        return;
+    n->trimmed_ms = now_ms;
+    n->trimmed_refused = budget_refused();
+    n->trim_job = (struct job){ .run = trim_run, .done = trim_done, .reactor = n->workers[0].worker.reactor };
+    n->is_trimming = pool_submit(n->setup.helpers, &n->trim_job);
+}
+
+static void memory_gate(struct net_server *n, bool is_short)
+{
+    if (is_short && !n->is_memory_short)
+        diag_warn("net", "memory is short (memory.limit_bytes): new connections are told to come back later");
+    else if (!is_short && n->is_memory_short)
+        diag_info("net", "memory is enough again");
+    n->is_memory_short = is_short;
+    net_limits_close(n->limits, is_short);
 }
 
 static void on_memory_watch(struct timer *t)
@@ -430,16 +450,25 @@ static void on_memory_watch(struct timer *t)
     struct net_server *n = CONTAINER_OF(t, struct net_server, memory_timer);
     const struct worker *w = &n->workers[0].worker;
     const struct memory_conf *mc = w->conf != NULL ? conf_section(w->conf, CONF_MEMORY) : NULL;
+    uint64_t limit = mc != NULL ? mc->limit_bytes : 0;
 
-    if (mc != NULL)
-        net_limits_close(n->limits, mc->limit_bytes > 0 && anonymous_bytes() > mc->limit_bytes);
-    timer_start(t, MEMORY_WATCH_MS);
+    budget_limit(limit);
+    if (limit != 0) {
+        budget_look();
+        memory_gate(n, budget_is_short());
+        if (n->is_memory_short || budget_refused() != n->trimmed_refused)
+            memory_trim(n, clock_mono_ms(reactor_clock(w->reactor)));
+    } else {
+        memory_gate(n, false);
+    }
+    timer_start(t, limit != 0 ? MEMORY_WATCH_MS : MEMORY_IDLE_MS);
 }
 
 void memory_watch_start(struct net_server *n)
 {
+    budget_register();
     timer_init(&n->memory_timer, n->workers[0].worker.reactor, on_memory_watch);
-    timer_start(&n->memory_timer, MEMORY_WATCH_MS);
+    timer_start(&n->memory_timer, 0);
 }
 
 void memory_watch_stop(struct net_server *n)

@@ -74,7 +74,11 @@ struct net_server {
     struct list places, gone; /* gone: acceptors may still be in use by a worker */
     struct served *served;
     struct bound *bound; /* without a spawner */
-    struct timer memory_timer; /* owner: worker 0 */
+    struct timer memory_timer; /* owner: worker 0, as what follows */
+    struct job trim_job;
+    bool is_trimming, is_memory_short;
+    int64_t trimmed_ms;
+    uint64_t trimmed_refused; /* refusals when memory was trimmed last */
     bool is_started;
     pthread_mutex_t lock; /* lock rank 35: idle_count */
     pthread_cond_t cond;

@@ -10,7 +10,8 @@
 #include "net/internal.h"
 #include "net/proxy.h"
 
-#define STEPS_PER_TURN 64 /* then other sessions go first */
+#define STEPS_PER_TURN 64 /* then other sessions go first, */
+#define TURN_US 2000      /* or after that long: slices of a command on 100,000 messages are many and not short */
 #define ARENA_FIRST_BYTES 512
 #define LINGER_READ_BYTES (256u * 1024) /* unread input thrown away at the end, so that the farewell is not lost */
 
@@ -253,7 +254,11 @@ void session_run(struct session *s)
 
     if (s->phase != PHASE_RUN)
         return;
+    const int64_t began_us = clock_mono_us(reactor_clock(s->worker->reactor));
+
     for (unsigned n = 0; n < STEPS_PER_TURN; n++) {
+        if (n > 0 && clock_mono_us(reactor_clock(s->worker->reactor)) - began_us >= TURN_US)
+            break;
         if (stream_out_is_high(st)) {
             stream_flush(st);
             if (stream_out_is_high(st) && !st->is_broken) { /* comes back when it has drained */

@@ -62,6 +62,7 @@ static void check_rows(struct check *c, uint64_t mailbox, const struct mailbox_h
     struct page_sum page = { 0 };
     struct row_cursor rc;
     struct store_row row;
+    struct keyword_counts kept, seen = { 0 };
     uint64_t mask = h->keyword_count >= 64 ? UINT64_MAX : (UINT64_C(1) << h->keyword_count) - 1;
 
     mailbox_count_get(c->v, mailbox, &have);
@@ -77,6 +78,8 @@ static void check_rows(struct check *c, uint64_t mailbox, const struct mailbox_h
         sum.unseen += (row.system & STORE_SEEN) == 0;
         sum.deleted += (row.system & STORE_DELETED) != 0;
         sum.bytes += row.bytes;
+        for (uint64_t k = row.keywords; k != 0; k &= k - 1)
+            seen.messages[__builtin_ctzll(k)]++;
         if (row.uid == 0 || row.uid >= have.max.uidnext)
             fault(c, "S1: mailbox %llu: uid %u, uidnext %u", (unsigned long long)mailbox, row.uid, have.max.uidnext);
         if (row.modseq > have.max.modseq)
@@ -89,6 +92,9 @@ static void check_rows(struct check *c, uint64_t mailbox, const struct mailbox_h
     }
     row_cursor_end(&rc);
     check_page(c, mailbox, &page);
+    keyword_counts_get(c->v, mailbox, &kept);
+    if (memcmp(&kept, &seen, sizeof kept) != 0)
+        fault(c, "S3: mailbox %llu: messages are not counted right by keyword", (unsigned long long)mailbox);
     if (sum.messages != have.messages || sum.unseen != have.unseen || sum.deleted != have.deleted ||
         sum.bytes != have.bytes)
         fault(c, "S3: mailbox %llu counts %u/%u/%u messages, %llu octets; there are %u/%u/%u, %llu",

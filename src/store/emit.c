@@ -3,8 +3,8 @@
 
 /* --- keywords ------------------------------------------------------------------------------------------------ */
 
-/* Keywords are caseless (RFC 9051 2.3.2); the first spelling stays. -1: not there. */
-static int keyword_bit(const struct mailbox_head *h, slice name)
+/* Keywords are caseless (RFC 9051 2.3.2); the first spelling stays. */
+int keyword_bit(const struct mailbox_head *h, slice name)
 {
     for (uint32_t i = 0; i < h->keyword_count; i++)
         if (slice_eq_nocase(h->keyword[i], name))
@@ -12,14 +12,49 @@ static int keyword_bit(const struct mailbox_head *h, slice name)
     return -1;
 }
 
-unsigned keywords_missing(struct journal_view *v, uint64_t mailbox, const slice *names, unsigned count,
-                          unsigned *present)
+/* The bits of those names that the list has. */
+static uint64_t bits_present(const struct mailbox_head *h, const slice *names, unsigned count)
+{
+    uint64_t bits = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        int bit = keyword_bit(h, names[i]);
+
+        bits |= bit >= 0 ? UINT64_C(1) << bit : 0;
+    }
+    return bits;
+}
+
+/* Places that a new name may have: behind the list up to the limit, then those that no message uses. `taken` are
+ * places that the operation itself is about to use. */
+static uint64_t bits_free(struct journal_view *v, uint64_t mailbox, const struct mailbox_head *h, uint32_t limit,
+                          uint64_t taken)
+{
+    struct keyword_counts k;
+    uint64_t bits = 0;
+
+    keyword_counts_get(v, mailbox, &k);
+    for (uint32_t i = 0; i < limit; i++)
+        if ((i >= h->keyword_count || k.messages[i] == 0) && (taken >> i & 1) == 0)
+            bits |= UINT64_C(1) << i;
+    return bits;
+}
+
+/* Clients know the list: names stay in it as long as there is room without them. */
+static int bit_choose(const struct mailbox_head *h, uint32_t limit, uint64_t free)
+{
+    if (h->keyword_count < limit)
+        return (int)h->keyword_count;
+    return free != 0 ? __builtin_ctzll(free) : -1;
+}
+
+bool keywords_fit(struct journal_view *v, const struct store_conf *conf, uint64_t mailbox, const slice *names,
+                  unsigned count)
 {
     struct mailbox_head h = { 0 };
-    unsigned missing = 0;
+    int missing = 0;
 
     mailbox_head_get(v, mailbox, &h);
-    *present = h.keyword_count;
     for (unsigned i = 0; i < count; i++) {
         bool is_double = false;
 
@@ -27,33 +62,38 @@ unsigned keywords_missing(struct journal_view *v, uint64_t mailbox, const slice 
             is_double = is_double || slice_eq_nocase(names[k], names[i]);
         missing += !is_double && keyword_bit(&h, names[i]) < 0;
     }
-    return missing;
+    return missing <=
+           __builtin_popcountll(bits_free(v, mailbox, &h, conf->keywords_max, bits_present(&h, names, count)));
 }
 
 uint64_t keywords_resolve(struct journal_tx *tx, const struct store_conf *conf, uint64_t mailbox, const slice *names,
                           unsigned count, bool add, bool *over)
 {
-    uint64_t bits = 0;
+    struct journal_view *v = journal_tx_view(tx);
+    struct mailbox_head h = { 0 };
+    uint64_t bits, taken;
 
-    for (unsigned i = 0; i < count; i++) {
-        struct mailbox_head h = { 0 };
+    mailbox_head_get(v, mailbox, &h);
+    bits = taken = bits_present(&h, names, count);
+    for (unsigned i = 0; add && i < count; i++) {
+        struct buf payload = BUF_INIT;
         int bit;
 
-        mailbox_head_get(journal_tx_view(tx), mailbox, &h); /* anew: the last emit may have moved it */
-        bit = keyword_bit(&h, names[i]);
-        if (bit < 0 && add && h.keyword_count < conf->keywords_max) {
-            struct buf payload = BUF_INIT;
-
-            bit = (int)h.keyword_count;
-            buf_put_byte(&payload, (unsigned char)bit);
-            buf_put_lenstr(&payload, names[i]);
-            journal_emit(tx, ST_MAILBOX_KEYWORD, mailbox, 0, 0, buf_slice(&payload));
-            buf_free(&payload);
+        mailbox_head_get(v, mailbox, &h); /* anew: the last emit may have moved it */
+        if (keyword_bit(&h, names[i]) >= 0)
+            continue;
+        bit = bit_choose(&h, conf->keywords_max, bits_free(v, mailbox, &h, conf->keywords_max, taken));
+        if (bit < 0) {
+            if (over != NULL)
+                *over = true;
+            continue;
         }
-        if (bit >= 0)
-            bits |= UINT64_C(1) << bit;
-        else if (add && over != NULL)
-            *over = true;
+        buf_put_byte(&payload, (unsigned char)bit);
+        buf_put_lenstr(&payload, names[i]);
+        journal_emit(tx, ST_MAILBOX_KEYWORD, mailbox, 0, 0, buf_slice(&payload));
+        buf_free(&payload);
+        bits |= UINT64_C(1) << bit;
+        taken |= UINT64_C(1) << bit;
     }
     return bits;
 }

@@ -15,13 +15,15 @@ uint64_t account_limit_bytes(const struct store_conf *conf, const struct account
 /* STORE_OK, STORE_OVER_QUOTA, or STORE_NO_MAILBOX: no such account. */
 enum store_result quota_check(const struct store_conf *conf, struct journal_view *v, uint64_t account, uint64_t bytes);
 
-/* The bits of keywords in a mailbox, added to its list where `add`; *over says whether some did not fit (NULL: drop
+/* The bits of keywords in a mailbox; what is to have them is emitted before the next call, or the places of new ones
+ * may be given away again. They are added to its list where `add`; *over says whether some did not fit (NULL: drop
  * them silently). */
 uint64_t keywords_resolve(struct journal_tx *tx, const struct store_conf *conf, uint64_t mailbox, const slice *names,
                           unsigned count, bool add, bool *over);
-/* How many of these names would be new. */
-unsigned keywords_missing(struct journal_view *v, uint64_t mailbox, const slice *names, unsigned count,
-                          unsigned *present);
+/* Would all of them fit? A place in the list that no message uses may be given to another name. */
+bool keywords_fit(struct journal_view *v, const struct store_conf *conf, uint64_t mailbox, const slice *names,
+                  unsigned count);
+int keyword_bit(const struct mailbox_head *h, slice name); /* -1: not there */
 
 /* One row at the mailbox's uidnext. Returns the uid. */
 uint32_t message_emit(struct journal_tx *tx, uint64_t mailbox, struct store_row *row, uint32_t *uidvalidity);
@@ -30,8 +32,8 @@ uint64_t messages_emit(struct journal_tx *tx, uint64_t mailbox, const struct sto
 uint64_t flags_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
 uint64_t expunge_emit(struct journal_tx *tx, uint64_t mailbox, const struct store_row *rows, unsigned count);
 
-/* A COPY of several operations has made these copies so far, and with this operation `more` (copying.c). id 0: its first
- * operation. Returns the id of the copy as an object. */
+/* A COPY of several operations has made these copies so far, and with this operation `more` (copying.c). id 0: its
+ * first operation. Returns the id of the copy as an object. */
 uint64_t copying_emit(struct journal_tx *tx, uint64_t id, uint64_t mailbox, const struct uid_range *ranges,
                       unsigned count, const struct uid_range *more);
 void copying_end_emit(struct journal_tx *tx, uint64_t id); /* it is complete, or taken back; 0: nothing to do */

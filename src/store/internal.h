@@ -90,6 +90,7 @@ enum {
     STORE_TABLE_DOOMED = 40, /* u64 account, u64 mailbox or 0 for the account itself -> empty */
     STORE_TABLE_LEDGER = 41, /* "ledger" -> u64 object, varints */
     STORE_TABLE_COPYING = 42, /* u64 copy -> as ST_COPY_UNDERWAY */
+    STORE_TABLE_KEYWORDS = 43, /* u64 mailbox -> varints, messages by keyword bit; sums; absent when all zero */
 };
 
 struct store_key {
@@ -130,6 +131,9 @@ struct mailbox_count {
     uint32_t messages, unseen, deleted;
     uint64_t bytes;
 };
+struct keyword_counts {
+    uint32_t messages[STORE_KEYWORDS_MAX];
+};
 struct page_count {
     uint64_t modseq; /* of the newest change of the page; kept when it is empty */
     uint32_t messages;
@@ -166,6 +170,7 @@ bool account_head_get(struct journal_view *v, uint64_t account, struct account_h
 void usage_get(struct journal_view *v, uint64_t account, struct usage *u); /* zeros when absent */
 bool mailbox_head_get(struct journal_view *v, uint64_t mailbox, struct mailbox_head *h);
 bool mailbox_count_get(struct journal_view *v, uint64_t mailbox, struct mailbox_count *c); /* absent: uidnext 1 */
+void keyword_counts_get(struct journal_view *v, uint64_t mailbox, struct keyword_counts *k); /* zeros when absent */
 bool page_count_get(struct journal_view *v, uint64_t mailbox, uint32_t part, struct page_count *p);
 bool row_get(struct journal_view *v, uint64_t mailbox, uint32_t uid, struct store_row *row);
 
@@ -212,6 +217,8 @@ struct page_edit {
     uint32_t part;
     struct mailbox_count count, before;
     struct page_count page;
+    uint64_t keywords; /* bits whose counts change */
+    int32_t keyword_delta[STORE_KEYWORDS_MAX];
 };
 void page_edit_begin(struct page_edit *e, struct journal_tx *tx, uint64_t mailbox, uint32_t part, uint64_t modseq);
 void page_row_put(struct page_edit *e, const struct store_row *row);

@@ -1,7 +1,10 @@
 #include "store/message.h"
 
+#include "base/budget.h"
 #include "base/mem.h"
 #include "store/internal.h"
+
+#define LARGE_READ_BYTES (256u * 1024) /* of a message into memory: from here on memory is asked for */
 
 static void range_put(struct store_range *r, const struct body_pin *pin, uint64_t at, uint64_t len)
 {
@@ -59,6 +62,8 @@ int store_message_read(struct store *s, const struct body_view *b, uint64_t at, 
     unsigned count;
     int rc = 0;
 
+    if (len >= LARGE_READ_BYTES && !budget_allows(len))
+        return err_set(err, ERR_TEMP, "memory is short: %llu octets cannot be read now", (unsigned long long)len);
     if (store_message_ranges(s, b, at, len, ranges, &count, err) < 0)
         return -1;
     for (unsigned i = 0; i < count; i++) {

@@ -45,6 +45,7 @@ static void request_free(struct request *q)
     if (q->limits != NULL)
         snap_unref(&q->limits->snap);
     body_writer_destroy(&q->pub.body);
+    store_view_unref(&q->warm);
     buf_free(&q->from);
     buf_free(&q->to);
     buf_free(&q->modified_ranges);
@@ -134,6 +135,33 @@ static void request_tell(struct request *q)
 static void on_tell(struct post *p)
 {
     request_tell(CONTAINER_OF(p, struct request, post));
+}
+
+/* A session looks at its mailbox as soon as it is told. After a change of thousands of rows, reading them takes longer
+ * than a reactor may be held up, and others on it (a final reply of SMTP) would wait: a helper reads them first, and
+ * the session finds the view made. Held until the request goes. */
+static void warm_run(struct job *job)
+{
+    struct request *q = CONTAINER_OF(job, struct request, warm_job);
+    struct err ignored = ERR_INIT; /* then the session sees the same */
+
+    if (store_view_open(q->store, q->done.source, &q->warm, &ignored) < 0)
+        q->warm = NULL;
+}
+
+static void warm_done(struct job *job)
+{
+    request_tell(CONTAINER_OF(job, struct request, warm_job));
+}
+
+static bool warm_start(struct request *q)
+{
+    struct pool *pool = journal_pool(q->store->journal);
+
+    if (q->pieces < 2 || q->is_orphan || q->pub.reactor == NULL || pool == NULL || q->done.source == 0)
+        return false;
+    q->warm_job = (struct job){ .run = warm_run, .done = warm_done, .reactor = q->pub.reactor };
+    return pool_submit(pool, &q->warm_job);
 }
 
 /* Everything is known: fill what the caller reads. */
@@ -333,7 +361,8 @@ static void on_done(struct journal_op *op)
         buf_reset(&q->to);
     }
     request_close(q);
-    request_tell(q);
+    if (!warm_start(q))
+        request_tell(q);
 }
 
 /* --- submitting ---------------------------------------------------------------------------------------------- */

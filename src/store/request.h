@@ -15,6 +15,7 @@
 
 #include "store/emit.h"
 #include "store/names.h"
+#include "store/view.h"
 
 enum request_state { REQUEST_NEW, REQUEST_RUNNING, REQUEST_TAKING_BACK, REQUEST_DONE };
 
@@ -52,6 +53,8 @@ struct request {
     uint32_t *modified; /* row_max; of the piece */
     struct buf from, to, modified_ranges; /* struct uid_range; achieved */
     struct buf copied; /* struct uid_range; as `to`, but as few as possible: for copying.c and taking back */
+    struct job warm_job; /* a helper reads the view of a large change, so that no reactor has to */
+    struct store_view *warm;
     bool is_back_begun; /* taking back: done.next is a place in `copied` */
     enum store_result failed; /* why it takes back */
 };

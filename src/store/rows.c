@@ -34,6 +34,19 @@ bool mailbox_count_get(struct journal_view *v, uint64_t mailbox, struct mailbox_
     return false;
 }
 
+void keyword_counts_get(struct journal_view *v, uint64_t mailbox, struct keyword_counts *k)
+{
+    struct reader r;
+    slice value;
+
+    memset(k, 0, sizeof *k);
+    if (!journal_get_u64(v, STORE_TABLE_KEYWORDS, mailbox, &value))
+        return;
+    r = reader_of(value);
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX && r.rest.len > 0; i++)
+        k->messages[i] = (uint32_t)read_varint(&r);
+}
+
 bool page_count_get(struct journal_view *v, uint64_t mailbox, uint32_t part, struct page_count *p)
 {
     struct store_key k;

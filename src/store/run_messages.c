@@ -90,7 +90,6 @@ static int append_check(struct request *q, struct journal_view *v, struct mailbo
 {
     struct mailbox_count c;
     enum store_result result;
-    unsigned present;
 
     if (q->pub.body == NULL)
         return request_refuse(q, STORE_TEMP, err);
@@ -102,9 +101,7 @@ static int append_check(struct request *q, struct journal_view *v, struct mailbo
     mailbox_count_get(v, q->piece.source, &c);
     if (c.max.uidnext == UINT32_MAX)
         return request_refuse(q, STORE_LIMIT, err);
-    if (keywords_missing(v, q->piece.source, q->pub.keywords, q->pub.keyword_count, &present) + present >
-            q->limits->conf.keywords_max &&
-        q->pub.keyword_count != 0)
+    if (!keywords_fit(v, &q->limits->conf, q->piece.source, q->pub.keywords, q->pub.keyword_count))
         return request_refuse(q, STORE_LIMIT, err);
     return 0;
 }
@@ -169,16 +166,14 @@ int run_flags(struct request *q, struct journal_tx *tx, struct err *err)
     bool adds = q->pub.mode != STORE_FLAGS_REMOVE;
     struct mailbox_head h;
     uint64_t keywords;
-    unsigned changed = 0, present;
+    unsigned changed = 0;
 
     if (request_source(q, v, &h, err) < 0)
         return -1;
     rows_gather(q, v, is_unchanged);
     if (q->piece.count == 0)
         return 0;
-    if (adds && q->pub.keyword_count != 0 &&
-        keywords_missing(v, q->piece.source, q->pub.keywords, q->pub.keyword_count, &present) + present >
-            q->limits->conf.keywords_max)
+    if (adds && !keywords_fit(v, &q->limits->conf, q->piece.source, q->pub.keywords, q->pub.keyword_count))
         return request_refuse(q, STORE_LIMIT, err);
     keywords = q->pub.flags.keywords | keywords_resolve(tx, &q->limits->conf, q->piece.source, q->pub.keywords,
                                                         q->pub.keyword_count, adds, NULL);
@@ -226,7 +221,8 @@ static void keywords_translate(struct request *q, struct journal_tx *tx)
     struct arena mem;
     struct mailbox_head h;
     uint64_t used = 0, map[STORE_KEYWORDS_MAX] = { 0 };
-    slice names[STORE_KEYWORDS_MAX];
+    slice names[STORE_KEYWORDS_MAX], used_names[STORE_KEYWORDS_MAX];
+    unsigned used_count = 0;
     uint32_t count;
 
     for (unsigned i = 0; i < q->piece.count; i++)
@@ -240,7 +236,14 @@ static void keywords_translate(struct request *q, struct journal_tx *tx)
         names[i] = slice_dup(&mem, h.keyword[i]); /* emitting moves what was found */
     for (uint32_t i = 0; i < count; i++)
         if ((used >> i & 1) != 0 && names[i].len != 0)
-            map[i] = keywords_resolve(tx, &q->limits->conf, q->piece.target, &names[i], 1, true, NULL);
+            used_names[used_count++] = names[i];
+    keywords_resolve(tx, &q->limits->conf, q->piece.target, used_names, used_count, true, NULL);
+    mailbox_head_get(journal_tx_view(tx), q->piece.target, &h);
+    for (uint32_t i = 0; i < count; i++) {
+        int bit = (used >> i & 1) != 0 && names[i].len != 0 ? keyword_bit(&h, names[i]) : -1;
+
+        map[i] = bit >= 0 ? UINT64_C(1) << bit : 0;
+    }
     for (unsigned i = 0; i < q->piece.count; i++) {
         uint64_t bits = 0;
 

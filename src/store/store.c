@@ -135,7 +135,7 @@ static const struct journal_table tables[] = {
     { STORE_TABLE_COUNT, "store.count", 0 },           { STORE_TABLE_PAGE, "store.page", 0 },
     { STORE_TABLE_ROW, "store.row", 0 },               { STORE_TABLE_TOMB, "store.tomb", 0 },
     { STORE_TABLE_DOOMED, "store.doomed", 0 },         { STORE_TABLE_LEDGER, "store.ledger", 0 },
-    { STORE_TABLE_COPYING, "store.copying", 0 },
+    { STORE_TABLE_COPYING, "store.copying", 0 },       { STORE_TABLE_KEYWORDS, "store.keywords", 0 },
 };
 
 /* --- the batch ----------------------------------------------------------------------------------------------- */

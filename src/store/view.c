@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/budget.h"
+#include "base/crc.h"
 #include "base/diag.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -169,6 +171,17 @@ static struct keywords *keywords_make(const struct mailbox_head *h)
     return k;
 }
 
+/* As many names are not the same names: a place that no message used may have got another one. */
+static bool keywords_are(const struct keywords *k, const struct mailbox_head *h)
+{
+    if (k->count != h->keyword_count)
+        return false;
+    for (uint32_t i = 0; i < k->count; i++)
+        if (!slice_eq(slice_of(k->octets.ptr + k->at[i], k->at[i + 1] - k->at[i]), h->keyword[i]))
+            return false;
+    return true;
+}
+
 static void first_unseen_find(struct store_view *v)
 {
     for (uint32_t i = 0; i < v->chunk_count; i++)
@@ -184,7 +197,7 @@ static void first_unseen_find(struct store_view *v)
 static bool is_present(const struct store_view *v, const struct mailbox_head *h, const struct mailbox_count *c)
 {
     return v->modseq == c->max.modseq && v->uidnext == c->max.uidnext && v->count == c->messages &&
-           v->keywords->count == h->keyword_count && v->uidvalidity == h->uidvalidity;
+           keywords_are(v->keywords, h) && v->uidvalidity == h->uidvalidity;
 }
 
 static void unref_locked(struct view_set *set, struct store_view *v, struct store_view **dead)
@@ -285,8 +298,8 @@ static struct store_view *view_make(struct store *s, struct journal_view *jv, ui
     v->modseq = c->max.modseq;
     v->uidvalidity = h->uidvalidity;
     v->uidnext = c->max.uidnext;
-    if (old != NULL && old->keywords->count == h->keyword_count) {
-        v->keywords = old->keywords; /* keywords are only ever added */
+    if (old != NULL && keywords_are(old->keywords, h)) {
+        v->keywords = old->keywords;
         atomic_fetch_add(&v->keywords->refs, 1);
     } else {
         v->keywords = keywords_make(h);
@@ -294,6 +307,12 @@ static struct store_view *view_make(struct store *s, struct journal_view *jv, ui
     chunks_read(v, jv, old);
     first_unseen_find(v);
     return v;
+}
+
+/* What opening takes that nobody holds yet. */
+static uint64_t view_bytes(const struct mailbox_count *c)
+{
+    return sizeof(struct store_view) + (uint64_t)c->messages * sizeof(struct store_row);
 }
 
 int store_view_open(struct store *s, uint64_t mailbox, struct store_view **out, struct err *err)
@@ -316,11 +335,16 @@ int store_view_open(struct store *s, uint64_t mailbox, struct store_view **out, 
         if (old != NULL && is_present(old, &head, &count)) {
             *out = old;
             old = NULL;
+            rc = 0;
+        } else if (old == NULL && !budget_allows(view_bytes(&count))) {
+            err_set(err, ERR_TEMP, "memory is short: mailbox %llu cannot be opened now", (unsigned long long)mailbox);
         } else {
+            if (old != NULL)
+                budget_charge(view_bytes(&count)); /* who holds the old one runs, and goes on */
             *out = view_make(s, &jv, mailbox, &head, &count, old);
             publish(set, *out);
+            rc = 0;
         }
-        rc = 0;
     }
     journal_read_end(&jv);
     store_view_unref(&old);
@@ -407,6 +431,13 @@ uint32_t store_view_keyword_count(const struct store_view *v)
     return v->keywords->count;
 }
 
+uint32_t store_view_keywords_mark(const struct store_view *v)
+{
+    const struct keywords *k = v->keywords;
+
+    return crc32c(k->count, k->octets.ptr, k->octets.len) ^ crc32c(0, k->at, (k->count + 1) * sizeof k->at[0]);
+}
+
 slice store_view_keyword(const struct store_view *v, unsigned bit)
 {
     const struct keywords *k = v->keywords;
@@ -422,6 +453,10 @@ const struct store_row *store_view_row(const struct store_view *v, uint32_t numb
 
     if (number == 0 || number > v->count)
         return NULL;
+    /* Few mailboxes have holes: the chunk is where it would be without any, or next to it. */
+    if (at / STORE_PAGE_ROWS < high && v->before[at / STORE_PAGE_ROWS] <= at &&
+        at - v->before[at / STORE_PAGE_ROWS] < v->chunks[at / STORE_PAGE_ROWS]->count)
+        return &v->chunks[at / STORE_PAGE_ROWS]->rows[at - v->before[at / STORE_PAGE_ROWS]];
     while (high - low > 1) { /* the last chunk that begins at or before it */
         uint32_t mid = (low + high) / 2;
 
@@ -446,6 +481,9 @@ uint32_t store_view_find_ge(const struct store_view *v, uint32_t uid)
     const struct chunk *c;
     uint32_t begin;
 
+    if (high != 0 && part >= v->chunks[0]->part && part - v->chunks[0]->part < high &&
+        v->chunks[part - v->chunks[0]->part]->part == part)
+        low = high = part - v->chunks[0]->part; /* no page in front of it is empty */
     while (low < high) { /* the first chunk whose page reaches the uid */
         uint32_t mid = (low + high) / 2;
 
@@ -460,6 +498,8 @@ uint32_t store_view_find_ge(const struct store_view *v, uint32_t uid)
     begin = v->before[low];
     low = 0;
     high = c->count;
+    if (uid >= c->rows[0].uid && uid - c->rows[0].uid < high && c->rows[uid - c->rows[0].uid].uid == uid)
+        return begin + (uid - c->rows[0].uid) + 1; /* no hole in front of it */
     while (low < high) {
         uint32_t mid = (low + high) / 2;
 
@@ -480,41 +520,48 @@ uint32_t store_view_find(const struct store_view *v, uint32_t uid)
 
 /* --- what changed ------------------------------------------------------------------------------------------------ */
 
-static const struct store_row *row_in(const struct chunk *c, uint32_t uid)
+/* Both chunks are in order of uid, so that one walk along both finds all: a client that flips 100,000 flags makes every
+ * row differ, and a search for each would hold up the reactor. `is` may be NULL: the page is empty now. */
+static void expunged_tell(const struct store_view *old, uint32_t i, const struct chunk *is, store_diff_fn *fn,
+                          void *arg)
 {
-    uint32_t low = 0, high = c == NULL ? 0 : c->count;
+    const struct chunk *was = old->chunks[i];
+    uint32_t n = is == NULL ? 0 : is->count;
 
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-
-        if (c->rows[mid].uid == uid)
-            return &c->rows[mid];
-        if (c->rows[mid].uid < uid)
-            low = mid + 1;
-        else
-            high = mid;
+    for (uint32_t k = was->count; k-- > 0;) { /* from the back: EXPUNGE moves the numbers behind it */
+        while (n > 0 && is->rows[n - 1].uid > was->rows[k].uid)
+            n--;
+        if (n == 0 || is->rows[n - 1].uid != was->rows[k].uid)
+            fn(arg, STORE_DIFF_EXPUNGE, old->before[i] + k + 1, was->rows[k].uid);
     }
-    return NULL;
+}
+
+static void flags_tell(const struct store_view *now, uint32_t i, const struct chunk *was, store_diff_fn *fn, void *arg)
+{
+    const struct chunk *is = now->chunks[i];
+    uint32_t n = 0;
+
+    for (uint32_t k = 0; k < is->count; k++) {
+        while (n < was->count && was->rows[n].uid < is->rows[k].uid)
+            n++;
+        if (n < was->count && was->rows[n].uid == is->rows[k].uid && was->rows[n].modseq != is->rows[k].modseq)
+            fn(arg, STORE_DIFF_FLAGS, now->before[i] + k + 1, is->rows[k].uid);
+    }
 }
 
 void store_view_diff(const struct store_view *old, const struct store_view *now, store_diff_fn *fn, void *arg)
 {
     for (uint32_t i = old->chunk_count; i-- > 0;) {
-        const struct chunk *was = old->chunks[i], *is = chunk_of(now, was->part);
+        const struct chunk *is = chunk_of(now, old->chunks[i]->part);
 
-        for (uint32_t k = was == is ? 0 : was->count; k-- > 0;)
-            if (row_in(is, was->rows[k].uid) == NULL)
-                fn(arg, STORE_DIFF_EXPUNGE, old->before[i] + k + 1, was->rows[k].uid);
+        if (is != old->chunks[i])
+            expunged_tell(old, i, is, fn, arg);
     }
     for (uint32_t i = 0; i < now->chunk_count; i++) {
-        const struct chunk *is = now->chunks[i], *was = chunk_of(old, is->part);
+        const struct chunk *was = chunk_of(old, now->chunks[i]->part);
 
-        for (uint32_t k = 0; was != is && was != NULL && k < is->count; k++) {
-            const struct store_row *before = row_in(was, is->rows[k].uid);
-
-            if (before != NULL && before->modseq != is->rows[k].modseq)
-                fn(arg, STORE_DIFF_FLAGS, now->before[i] + k + 1, is->rows[k].uid);
-        }
+        if (was != NULL && was != now->chunks[i])
+            flags_tell(now, i, was, fn, arg);
     }
 }
 

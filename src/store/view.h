@@ -43,6 +43,7 @@ uint32_t store_view_uidnext(const struct store_view *v);
 uint64_t store_view_modseq(const struct store_view *v);
 uint32_t store_view_first_unseen(const struct store_view *v); /* message number, 0: none */
 uint32_t store_view_keyword_count(const struct store_view *v);
+uint32_t store_view_keywords_mark(const struct store_view *v); /* another one: the names are others (or more) */
 slice store_view_keyword(const struct store_view *v, unsigned bit); /* name, valid while v lives */
 
 /* number 1..count */

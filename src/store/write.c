@@ -255,6 +255,7 @@ void page_edit_begin(struct page_edit *e, struct journal_tx *tx, uint64_t mailbo
     e->account = mailbox_head_get(e->v, mailbox, &h) && counts_for(&h) ? h.account : 0;
     mailbox_count_get(e->v, mailbox, &e->count);
     e->before = e->count;
+    e->keywords = 0;
     page_count_get(e->v, mailbox, part, &e->page);
     if (modseq > e->page.modseq)
         e->page.modseq = modseq;
@@ -273,6 +274,41 @@ static void count_row(struct page_edit *e, const struct store_row *row, bool is_
     move32(&e->count.deleted, is_more ? 0 : deleted, is_more ? deleted : 0);
 }
 
+/* By keyword: what a bit of the list is used for no more may be given to another name (keywords_resolve). */
+static void count_keywords(struct page_edit *e, uint64_t keywords, int32_t by)
+{
+    for (; keywords != 0; keywords &= keywords - 1) {
+        unsigned bit = (unsigned)__builtin_ctzll(keywords);
+
+        if ((e->keywords >> bit & 1) == 0)
+            e->keyword_delta[bit] = 0;
+        e->keywords |= UINT64_C(1) << bit;
+        e->keyword_delta[bit] += by;
+    }
+}
+
+static void keyword_counts_write(struct page_edit *e)
+{
+    struct keyword_counts k;
+    struct buf value = BUF_INIT;
+    size_t used = 0;
+
+    keyword_counts_get(e->v, e->mailbox, &k);
+    for (unsigned i = 0; i < STORE_KEYWORDS_MAX; i++) {
+        if ((e->keywords >> i & 1) != 0)
+            move32(&k.messages[i], e->keyword_delta[i] < 0 ? (uint32_t)-e->keyword_delta[i] : 0,
+                   e->keyword_delta[i] > 0 ? (uint32_t)e->keyword_delta[i] : 0);
+        buf_put_varint(&value, k.messages[i]);
+        if (k.messages[i] != 0)
+            used = value.len; /* zeros behind the last are left out, so that equal counts have equal octets */
+    }
+    if (used != 0)
+        journal_put_u64(e->v, STORE_TABLE_KEYWORDS, e->mailbox, slice_sub(buf_slice(&value), 0, used));
+    else
+        journal_del_u64(e->v, STORE_TABLE_KEYWORDS, e->mailbox);
+    buf_free(&value);
+}
+
 static void row_refs(struct journal_tx *tx, const struct store_row *row, int delta)
 {
     journal_body_ref(tx, row->body.body_id, delta);
@@ -288,13 +324,17 @@ void page_row_put(struct page_edit *e, const struct store_row *row)
 
     if (row_get(e->v, e->mailbox, row->uid, &old)) {
         count_row(e, &old, false);
+        count_keywords(e, old.keywords & ~row->keywords, -1);
+        count_keywords(e, row->keywords & ~old.keywords, +1);
         is_same = old.body.body_id == row->body.body_id && old.body.header_id == row->body.header_id;
         if (!is_same) {
             row_refs(e->tx, row, +1); /* first: no count may touch zero in between */
             row_refs(e->tx, &old, -1);
         }
-    } else
+    } else {
         row_refs(e->tx, row, +1);
+        count_keywords(e, row->keywords, +1);
+    }
     count_row(e, row, true);
     if (row->uid >= e->count.max.uidnext)
         e->count.max.uidnext = row->uid == UINT32_MAX ? UINT32_MAX : row->uid + 1;
@@ -315,6 +355,7 @@ bool page_row_del(struct page_edit *e, uint32_t uid)
     if (!row_get(e->v, e->mailbox, uid, &old))
         return false;
     count_row(e, &old, false);
+    count_keywords(e, old.keywords, -1);
     row_refs(e->tx, &old, -1);
     journal_del(e->v, STORE_TABLE_ROW, key_u64_u32(&k, e->mailbox, uid));
     return true;
@@ -367,6 +408,8 @@ void page_edit_end(struct page_edit *e)
     struct usage less = usage_of(&e->before), more = usage_of(&e->count);
 
     count_write(e->v, e->mailbox, &e->count);
+    if (e->keywords != 0)
+        keyword_counts_write(e);
     page_count_encode(&value, &e->page);
     journal_put(e->v, STORE_TABLE_PAGE, key_u64_u32(&k, e->mailbox, e->part), buf_slice(&value));
     if (e->account != 0 && (less.bytes != more.bytes || less.messages != more.messages))
@@ -399,4 +442,5 @@ void mailbox_end(struct journal_tx *tx, uint64_t mailbox)
     prefix_del(v, STORE_TABLE_TOMB, slice_of(id, sizeof id));
     prefix_del(v, STORE_TABLE_PAGE, slice_of(id, sizeof id));
     journal_del_u64(v, STORE_TABLE_COUNT, mailbox);
+    journal_del_u64(v, STORE_TABLE_KEYWORDS, mailbox);
 }

@@ -77,12 +77,12 @@ static void config__restart_keys(void **state)
     unsigned problems;
     struct conf_set *old = parse("{\"net\": {\"helpers\": 4, \"connections_max\": 5}}", &problems);
     struct conf_set *new = parse("{\"net\": {\"helpers\": 5, \"connections_max\": 6}, "
-                                 "\"journal\": {\"keep_days\": 1, \"batch_ops\": 7}}", &problems);
+                                 "\"journal\": {\"keep_days\": 1, \"segment_bytes\": 65536}}", &problems);
     struct buf keys = BUF_INIT;
 
     (void)state;
     config_restart_keys(old, new, key_note, &keys);
-    assert_string_equal(buf_str(&keys), "net.helpers journal.batch_ops journal.keep_days ");
+    assert_string_equal(buf_str(&keys), "net.helpers journal.segment_bytes ");
     buf_reset(&keys);
     config_restart_keys(old, old, key_note, &keys);
     assert_int_equal(keys.len, 0);

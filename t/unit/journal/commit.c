@@ -352,6 +352,53 @@ static void commit__too_many_waiting_are_refused(void **state)
     gate_open_and_wait(&t, 64);
 }
 
+/* What journal_configure takes over counts for the next operation; the size of segments does not change. */
+static void commit__settings_change_while_it_is_open(void **state)
+{
+    struct site *s = *state;
+    static struct op ops[300];
+    struct journal_conf conf = s->conf;
+    struct body_writer *w;
+    struct trace t;
+    struct op held;
+    unsigned accepted = 0;
+    int64_t batches = counter_get(&journal_counters[JC_BATCHES]);
+    static unsigned char octets[3000];
+
+    conf.waiting_ops_max = 201;
+    conf.batch_ops = 20;
+    conf.inline_bytes = 1000;
+    conf.segment_bytes = 65536;
+    conf.reserve_segments = 4;
+    conf.keep_days = 0;
+    conf.batch_prepare_ms = 1000;
+    journal_configure(s->j, &conf);
+    trace_init(&t);
+    gate_close(s, &t, &held);
+    for (unsigned i = 0; i < 300; i++) {
+        ops[i] = op_make(&t, i, LANE_RECEPTION, i);
+        accepted += journal_submit(s->j, &ops[i].op);
+    }
+    assert_int_equal(accepted, 200); /* the held one counts */
+    gate_open_and_wait(&t, 201);
+    assert_in_range(counter_get(&journal_counters[JC_BATCHES]) - batches, 10, 12);
+    w = body_writer_new(s->j);
+    assert_int_equal(body_writer_write(w, slice_of(octets, sizeof octets), NULL), 0);
+    assert_int_equal(body_writer_finish(w, NULL), 0);
+    assert_true(body_writer_is_spooled(w));
+    body_writer_destroy(&w);
+    assert_int_equal(journal_roll(s->j, NULL), 0);
+    helpers_wait(s->j);
+    assert_int_equal(segment_dir_prepare(s->j->segments, NULL), 0);
+    assert_int_equal(segment_dir_reserve_count(s->j->segments), 4);
+    conf.reserve_segments = 1;
+    journal_configure(s->j, &conf);
+    assert_int_equal(segment_dir_prepare(s->j->segments, NULL), 0);
+    assert_int_equal(segment_dir_reserve_count(s->j->segments), 1);
+    assert_int_equal(s->j->conf.segment_bytes, 262144);
+    assert_int_equal(s->j->conf.keep_days, 0);
+}
+
 static void commit__rolls_and_reopens(void **state)
 {
     struct site *s = *state;
@@ -502,6 +549,7 @@ int main(void)
         T(commit__lanes_share_four_to_one),
         T(commit__sessions_share_a_lane),
         T(commit__too_many_waiting_are_refused),
+        T(commit__settings_change_while_it_is_open),
         T(commit__rolls_and_reopens),
         T(commit__bodies_come_back),
         T(commit__unadopted_spool_goes),

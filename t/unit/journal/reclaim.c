@@ -156,8 +156,35 @@ static void flip(struct care *c, uint64_t number, const char *suffix, uint64_t a
     close(fd);
 }
 
+/* Reclaims everything that may go; how often the segment is spoken of. */
+static unsigned reclaim_says(struct care *c, uint64_t number)
+{
+    struct journal_conf conf = c->k.j->conf;
+    struct err err = ERR_INIT;
+    FILE *log = tmpfile();
+    char line[400], word[40];
+    unsigned n = 0;
+
+    conf.keep_days = 0;
+    conf.reclaim_percent = 100;
+    journal_configure(c->k.j, &conf);
+    snprintf(word, sizeof(word), "segment %016llx is kept", (unsigned long long)number);
+    assert_non_null(log);
+    diag_set_fd(fileno(log));
+    diag_set_level(DIAG_WARN);
+    journal_reclaim(c->k.j, &err);
+    diag_set_fd(2);
+    diag_set_level(DIAG_ERROR);
+    rewind(log);
+    while (fgets(line, sizeof(line), log) != NULL)
+        n += strstr(line, word) != NULL;
+    fclose(log);
+    return n;
+}
+
 static void empty__keeps_a_damaged_body(void **state)
 {
+    int64_t kept = counter_get(&journal_counters[JC_KEPT]);
     uint64_t numbers[512], id = 0, other;
     struct journal_view v;
     struct err err = ERR_INIT;
@@ -193,6 +220,14 @@ static void empty__keeps_a_damaged_body(void **state)
     assert_int_equal(bodies_in(&c, numbers[at], &other, &b), 1); /* every other body has left */
     assert_int_equal(other, id);
     assert_int_equal(care_check(&c, NULL), 1);
+    assert_int_equal(counter_get(&journal_counters[JC_KEPT]), kept + 1);
+    assert_int_equal(reclaim_says(&c, numbers[at]), 0); /* it is known */
+    pthread_mutex_lock(&c.k.j->lock);
+    idmap_put(&c.k.j->kept, numbers[at], (void *)1); /* as if more had been alive at the last attempt */
+    pthread_mutex_unlock(&c.k.j->lock);
+    assert_int_equal(reclaim_says(&c, numbers[at]), 1);
+    assert_int_equal(reclaim_says(&c, numbers[at]), 0);
+    assert_int_equal(counter_get(&journal_counters[JC_KEPT]), kept + 1);
     buf_free(&out);
     care_end(&c);
 }

@@ -7,6 +7,7 @@
 
 #include "store/emit.h"
 #include "store/names.h"
+#include "store/view.h"
 
 /* --- helpers ------------------------------------------------------------------------------------------------------ */
 
@@ -414,6 +415,97 @@ static void request__copies_cut_off_are_taken_back_by_the_next_start(void **stat
     }
 }
 
+static enum store_result keywords_change(struct site *s, uint64_t account, uint32_t uid, enum store_flag_mode mode,
+                                         const slice *names, unsigned count)
+{
+    struct store_request *r = store_request_new(STORE_FLAGS);
+    struct uid_range one = { uid, uid };
+    enum store_result result;
+
+    r->account = account;
+    r->name = SLICE("INBOX");
+    r->uids = &one;
+    r->uid_count = 1;
+    r->mode = mode;
+    r->keywords = names;
+    r->keyword_count = count;
+    result = site_run(s, r);
+    store_request_destroy(&r);
+    return result;
+}
+
+/* "a c d" of uid, by the view's names. */
+static void keywords_are(struct site *s, uint64_t account, uint32_t uid, const char *expected)
+{
+    struct store_view *v;
+    struct err err = ERR_INIT;
+    struct buf text = BUF_INIT;
+    const struct store_row *row;
+
+    assert_int_equal(store_view_open(s->store, id_of(s, account, "INBOX"), &v, &err), 0);
+    row = store_view_row(v, store_view_find(v, uid));
+    assert_non_null(row);
+    for (unsigned i = 0; i < 64; i++)
+        if ((row->keywords >> i & 1) != 0)
+            buf_printf(&text, "%s%.*s", text.len == 0 ? "" : " ", SLICE_ARG(store_view_keyword(v, i)));
+    assert_string_equal(buf_str(&text), expected);
+    buf_free(&text);
+    store_view_unref(&v);
+}
+
+static void request__a_keyword_that_no_message_has_makes_room(void **state)
+{
+    const slice first[] = { SLICE("a"), SLICE("b"), SLICE("c"), SLICE("d") };
+    const slice e = SLICE("e"), f = SLICE("f"), b = SLICE("B");
+    const slice both[] = { SLICE("e"), SLICE("f") };
+    struct store_view *held;
+    struct err err = ERR_INIT;
+    uint64_t account;
+    struct site s;
+
+    (void)state;
+    site_begin(&s);
+    s.conf.keywords_max = 4;
+    store_configure(s.store, &s.conf);
+    account = site_account(&s, 7, "carol");
+    fill(&s, account, "INBOX", 10);
+    assert_int_equal(keywords_change(&s, account, 1, STORE_FLAGS_ADD, first, 4), STORE_OK);
+    assert_int_equal(store_view_open(s.store, id_of(&s, account, "INBOX"), &held, &err), 0); /* of before */
+    assert_int_equal(keywords_change(&s, account, 2, STORE_FLAGS_ADD, &e, 1), STORE_LIMIT);
+    assert_int_equal(keywords_change(&s, account, 1, STORE_FLAGS_REMOVE, &b, 1), STORE_OK); /* caseless */
+    assert_int_equal(keywords_change(&s, account, 2, STORE_FLAGS_ADD, both, 2), STORE_LIMIT); /* one is free */
+    assert_int_equal(keywords_change(&s, account, 2, STORE_FLAGS_ADD, &e, 1), STORE_OK);
+    keywords_are(&s, account, 1, "a c d");
+    keywords_are(&s, account, 2, "e");
+    assert_true(slice_eq(store_view_keyword(held, 1), SLICE("b"))); /* a version is what it was */
+    store_view_unref(&held);
+    assert_int_equal(keywords_change(&s, account, 3, STORE_FLAGS_ADD, &f, 1), STORE_LIMIT);
+    {
+        struct store_request *r = store_request_new(STORE_EXPUNGE);
+        struct uid_range two = { 2, 2 };
+
+        r->account = account;
+        r->name = SLICE("INBOX");
+        r->uids = &two;
+        r->uid_count = 1;
+        assert_int_equal(site_run(&s, r), STORE_OK);
+        store_request_destroy(&r);
+    }
+    assert_int_equal(keywords_change(&s, account, 3, STORE_FLAGS_SET, &f, 1), STORE_OK);
+    keywords_are(&s, account, 3, "f");
+    assert_int_equal(keywords_change(&s, account, 1, STORE_FLAGS_SET, NULL, 0), STORE_OK);
+    /* f is known, e takes a place */
+    assert_int_equal(keywords_change(&s, account, 4, STORE_FLAGS_ADD, both, 2), STORE_OK);
+    keywords_are(&s, account, 4, "e f");
+    site_sound(&s);
+    site_reopen(&s, true);
+    keywords_are(&s, account, 4, "e f");
+    keywords_are(&s, account, 3, "f");
+    site_sound(&s);
+    site_sound_journal(&s);
+    site_end(&s);
+}
+
 static void request__unchanged_since_names_what_changed(void **state)
 {
     struct uid_range all = { 1, 10 }, one = { 4, 4 };
@@ -601,6 +693,7 @@ int main(void)
         cmocka_unit_test(request__rename_takes_the_tree_along_and_inbox_stays),
         cmocka_unit_test(request__large_copies_run_in_pieces_and_are_all_or_nothing),
         cmocka_unit_test(request__copies_cut_off_are_taken_back_by_the_next_start),
+        cmocka_unit_test(request__a_keyword_that_no_message_has_makes_room),
         cmocka_unit_test(request__unchanged_since_names_what_changed),
         cmocka_unit_test(request__limits_refuse_without_a_trace),
         cmocka_unit_test(request__deletions_leave_nothing_behind),

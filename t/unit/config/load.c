@@ -58,9 +58,9 @@ static void config__set_has_every_section(void **state)
     (void)state;
     assert_non_null(set);
     assert_int_equal(set->number, 7);
-    for (int i = 0; i < CONF_SECTIONS; i++)
-        if (set->section[i] == NULL)
-            fail_msg("section %d is missing", i);
+    for (size_t i = 0; i < config_section_count; i++)
+        if (set->section[config_sections[i].number] == NULL)
+            fail_msg("section %s is missing", config_sections[i].name);
     assert_int_equal(((const struct net_conf *)conf_section(set, CONF_NET))->helpers, 9);
     assert_true(((const struct net_conf *)conf_section(set, CONF_NET))->listener_count > 0);
     assert_int_equal(((const struct routes_conf *)conf_section(set, CONF_ROUTES))->count, 1);

@@ -364,6 +364,7 @@ static int data_open(struct server *s, struct err *err)
         .dir = s->dir,
         .conf = s->conf,
         .helpers = net->helpers,
+        .background = true,
         .progress = progress_bytes,
         .progress_arg = &progress,
     };

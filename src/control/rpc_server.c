@@ -41,6 +41,7 @@ static json_t *journal_object(const struct site *site)
 {
     json_t *o = json_object();
     char why[160] = "";
+    unsigned percent;
 
     put(o, "state", json_string(state_name(journal_state(site->journal, why))));
     if (why[0] != '\0')
@@ -51,6 +52,8 @@ static json_t *journal_object(const struct site *site)
     put_u64(o, "damaged_places", site->report.damaged_places);
     put_u64(o, "lost_records", site->report.lost_records);
     put(o, "index_rebuilt", json_boolean(site->report.index_rebuilt));
+    if (journal_rebuilding(site->journal, &percent))
+        put_u64(o, "rebuilding_percent", percent);
     if (site->report.index_why[0] != '\0')
         put(o, "index_why", json_from_slice(slice_str(site->report.index_why)));
     return o;

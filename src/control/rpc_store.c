@@ -34,7 +34,10 @@ static int account_find(struct rpc_call *call, struct arena *mem, struct dir_use
         return -1;
     if (!store_account_find(site->store, v, user->id, account))
         *account = 0;
-    return 0;
+    if (*account == 0 || store_account_ready(site->store, v, *account, err))
+        return 0;
+    journal_read_end(v); /* counts would be those of a part */
+    return -1;
 }
 
 int rpc_mailbox_list(struct rpc_call *call, struct err *err)
@@ -73,6 +76,7 @@ static const char *result_text(enum store_result result)
         [STORE_GONE] = "gone",
         [STORE_FULL] = "the disk is full",
         [STORE_TEMP] = "not possible at the moment",
+        [STORE_REBUILDING] = "the index is being rebuilt",
     };
 
     return texts[result];

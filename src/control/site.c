@@ -48,6 +48,7 @@ int site_open(struct site *s, const struct site_setup *setup, struct err *err)
         .rooms = rooms,
         .create = setup->create,
         .discard_index = setup->discard_index,
+        .background = setup->background,
         .progress = setup->progress,
         .progress_arg = setup->progress_arg,
     };

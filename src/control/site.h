@@ -33,6 +33,7 @@ struct site_setup {
     unsigned helpers;      /* 0: 2 */
     bool create;           /* make the journal if there is none */
     bool discard_index;    /* rebuild it */
+    bool background;       /* a rebuild goes on after site_open, see journal.h */
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes); /* of a rebuild; may be NULL */
     void *progress_arg;
 };

@@ -18,14 +18,14 @@ const struct imap_command imap_commands[] = {
     { "CHECK",        SELECTED,  0,                                imap_cmd_check },        /* RFC 3501 6.4.1 */
     { "CLOSE",        SELECTED,  0,                                imap_cmd_close },        /* RFC 3501 6.4.2 */
     { "COPY",         SELECTED,  CMD_UID,                          imap_cmd_copy },         /* RFC 3501 6.4.7 */
-    { "CREATE",       LOGGED_IN, 0,                                imap_cmd_create },       /* RFC 3501 6.3.3 */
-    { "DELETE",       LOGGED_IN, 0,                                imap_cmd_delete },       /* RFC 3501 6.3.4 */
+    { "CREATE",       LOGGED_IN, CMD_MAIL,                         imap_cmd_create },       /* RFC 3501 6.3.3 */
+    { "DELETE",       LOGGED_IN, CMD_MAIL,                         imap_cmd_delete },       /* RFC 3501 6.3.4 */
     { "ENABLE",       LOGGED_IN, 0,                                imap_cmd_enable },       /* RFC 5161 */
-    { "EXAMINE",      LOGGED_IN, 0,                                imap_cmd_examine },      /* RFC 3501 6.3.2 */
+    { "EXAMINE",      LOGGED_IN, CMD_MAIL,                         imap_cmd_examine },      /* RFC 3501 6.3.2 */
     { "EXPUNGE",      SELECTED,  CMD_UID | CMD_CHANGES,            imap_cmd_expunge },      /* RFC 3501 6.4.3 */
     { "FETCH",        SELECTED,  CMD_UID | CMD_NO_EXPUNGE,         imap_cmd_fetch },        /* RFC 3501 6.4.5 */
-    { "GETQUOTA",     LOGGED_IN, 0,                                imap_cmd_getquota },     /* RFC 9208 4.1.2 */
-    { "GETQUOTAROOT", LOGGED_IN, 0,                                imap_cmd_getquotaroot }, /* RFC 9208 4.1.3 */
+    { "GETQUOTA",     LOGGED_IN, CMD_MAIL,                         imap_cmd_getquota },     /* RFC 9208 4.1.2 */
+    { "GETQUOTAROOT", LOGGED_IN, CMD_MAIL,                         imap_cmd_getquotaroot }, /* RFC 9208 4.1.3 */
     { "ID",           ANY,       0,                                imap_cmd_id },           /* RFC 2971 3.1 */
     { "IDLE",         LOGGED_IN, 0,                                imap_cmd_idle },         /* RFC 2177 */
     { "LIST",         LOGGED_IN, 0,                                imap_cmd_list },         /* RFC 3501 6.3.8 */
@@ -35,16 +35,16 @@ const struct imap_command imap_commands[] = {
     { "MOVE",         SELECTED,  CMD_UID | CMD_CHANGES,            imap_cmd_move },         /* RFC 6851 3.1 */
     { "NAMESPACE",    LOGGED_IN, 0,                                imap_cmd_namespace },    /* RFC 2342 5 */
     { "NOOP",         ANY,       0,                                imap_cmd_noop },         /* RFC 3501 6.1.2 */
-    { "RENAME",       LOGGED_IN, 0,                                imap_cmd_rename },       /* RFC 3501 6.3.5 */
+    { "RENAME",       LOGGED_IN, CMD_MAIL,                         imap_cmd_rename },       /* RFC 3501 6.3.5 */
     { "SEARCH",       SELECTED,  CMD_UID | CMD_NO_EXPUNGE,         imap_cmd_search },       /* RFC 3501 6.4.4 */
-    { "SELECT",       LOGGED_IN, 0,                                imap_cmd_select },       /* RFC 3501 6.3.1 */
+    { "SELECT",       LOGGED_IN, CMD_MAIL,                         imap_cmd_select },       /* RFC 3501 6.3.1 */
     { "SETQUOTA",     LOGGED_IN, 0,                                imap_cmd_setquota },     /* RFC 9208 4.1.1 */
     { "STARTTLS",     GREETED,   0,                                imap_cmd_starttls },     /* RFC 3501 6.2.1 */
-    { "STATUS",       LOGGED_IN, 0,                                imap_cmd_status },       /* RFC 3501 6.3.10 */
+    { "STATUS",       LOGGED_IN, CMD_MAIL,                         imap_cmd_status },       /* RFC 3501 6.3.10 */
     { "STORE",        SELECTED,  CMD_UID | CMD_NO_EXPUNGE | CMD_CHANGES, imap_cmd_store },  /* RFC 3501 6.4.6 */
-    { "SUBSCRIBE",    LOGGED_IN, 0,                                imap_cmd_subscribe },    /* RFC 3501 6.3.6 */
+    { "SUBSCRIBE",    LOGGED_IN, CMD_MAIL,                         imap_cmd_subscribe },    /* RFC 3501 6.3.6 */
     { "UNSELECT",     SELECTED,  0,                                imap_cmd_unselect },     /* RFC 3691 */
-    { "UNSUBSCRIBE",  LOGGED_IN, 0,                                imap_cmd_unsubscribe },  /* RFC 3501 6.3.7 */
+    { "UNSUBSCRIBE",  LOGGED_IN, CMD_MAIL,                         imap_cmd_unsubscribe },  /* RFC 3501 6.3.7 */
 };
 
 const struct imap_command *imap_command_find(slice name)
@@ -147,6 +147,33 @@ static bool begin_run(struct imap_session *s)
     return true;
 }
 
+/* While the index is rebuilt: are the account's messages there? Asking puts them in front. */
+static bool mail_is_ready(struct imap_session *s)
+{
+    const struct imap_service *service = imap_service(s);
+    struct journal_view v;
+    bool is_ready = true;
+
+    if (!journal_rebuilding(service->journal, NULL))
+        return true;
+    if (journal_read_begin(service->journal, &v, NULL) == 0)
+        is_ready = store_account_ready(service->store, &v, s->account, NULL);
+    journal_read_end(&v);
+    return is_ready;
+}
+
+static enum imap_next rebuilding(struct imap_session *s)
+{
+    const struct imap_reply_row *row = &imap_replies[IMAP_R_REBUILDING];
+    unsigned percent;
+
+    journal_rebuilding(imap_service(s)->journal, &percent);
+    sync_box(s);
+    stream_printf(imap_stream(s), "%.*s %s [%s] %s (%u %%)\r\n", SLICE_ARG(s->run->tag), row->word, row->code,
+                  row->text, percent);
+    return NEXT_DONE;
+}
+
 enum imap_next imap_command_start(struct imap_session *s)
 {
     bool has_tag = begin_run(s);
@@ -163,6 +190,8 @@ enum imap_next imap_command_start(struct imap_session *s)
         return wrong(s, IMAP_R_NOT_NOW);
     if ((run->row->flags & CMD_CHANGES) != 0 && s->box->is_read_only)
         return imap_answer(s, IMAP_R_READ_ONLY);
+    if ((run->row->flags & CMD_MAIL) != 0 && !mail_is_ready(s))
+        return rebuilding(s);
     if (imap_box_is_heavy(s)) { /* its answer tells of all that is new */
         run->is_warm = true;
         return imap_help(s, imap_box_warm, run->row->run);

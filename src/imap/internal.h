@@ -65,6 +65,7 @@ enum imap_command_flags {
     CMD_UID_ONLY = 2,   /* unused without UID */
     CMD_NO_EXPUNGE = 4, /* no EXPUNGE may be sent while it runs, RFC 3501 7.4.1 (the UID forms are free) */
     CMD_CHANGES = 8,    /* needs a mailbox that was selected, not examined */
+    CMD_MAIL = 16,      /* needs the messages of the account in the index, which may be under reconstruction */
 };
 struct imap_command {
     const char *name;

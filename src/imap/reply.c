@@ -20,6 +20,7 @@ static const enum imap_reply of_result[] = {
     [STORE_GONE] = IMAP_R_EXPUNGED,
     [STORE_FULL] = IMAP_R_FULL,
     [STORE_TEMP] = IMAP_R_TEMP,
+    [STORE_REBUILDING] = IMAP_R_REBUILDING,
 };
 
 enum imap_reply imap_reply_of(enum store_result result, bool is_target)

@@ -31,6 +31,7 @@
     R(IMAP_R_EXPUNGED, "NO", "EXPUNGEISSUED", "the messages are gone")                                                 \
     R(IMAP_R_FULL, "NO", "UNAVAILABLE", "the disk is full")                                                            \
     R(IMAP_R_TEMP, "NO", "UNAVAILABLE", "temporary failure, try again later")                                          \
+    R(IMAP_R_REBUILDING, "NO", "UNAVAILABLE", "the index is being rebuilt, try again soon")                            \
     R(IMAP_R_READ_ONLY, "NO", "READ-ONLY", "the mailbox was examined, not selected")                                   \
     R(IMAP_R_TOO_BIG, "NO", "TOOBIG", "larger than this server accepts")    /* RFC 4469 */                             \
     R(IMAP_R_EMPTY_MESSAGE, "NO", "CANNOT", "a message needs at least one octet")                                      \

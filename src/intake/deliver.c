@@ -5,6 +5,13 @@
 
 #define RECORD_ESTIMATE_BYTES 512u /* what the store writes for one message row, generously */
 
+/* The index of the recipient's mailboxes is still being rebuilt. Here it is decided what becomes of the mail: it is
+ * refused for now, and its sender tries again. With a queue it would be accepted and wait there. */
+enum intake_reply deliver_while_rebuilding(void)
+{
+    return INTAKE_R_TEMP;
+}
+
 static enum intake_reply of_result(enum store_result r)
 {
     switch (r) {
@@ -15,6 +22,8 @@ static enum intake_reply of_result(enum store_result r)
         return INTAKE_R_OVER_QUOTA;
     case STORE_FULL:
         return INTAKE_R_FULL;
+    case STORE_REBUILDING:
+        return deliver_while_rebuilding();
     default:
         return INTAKE_R_TEMP;
     }

@@ -72,6 +72,8 @@ static enum intake_reply of_store(enum store_result r)
         [STORE_HAS_CHILDREN] = INTAKE_R_TEMP, [STORE_GONE] = INTAKE_R_TEMP,       [STORE_TEMP] = INTAKE_R_TEMP,
     };
 
+    if (r == STORE_REBUILDING)
+        return deliver_while_rebuilding();
     return replies[r];
 }
 

@@ -148,5 +148,6 @@ void body_drop(struct intake_tx *tx); /* everything of the message; legal in any
 
 /* deliver.c */
 enum intake_status deliver_begin(struct intake_tx *tx);
+enum intake_reply deliver_while_rebuilding(void); /* for recipients whose mailboxes are not ready yet */
 
 #endif

@@ -86,7 +86,12 @@ static void ledger_dump(const struct record *r, struct buf *out)
 }
 
 static const struct journal_type types[] = {
-    { .type = RT_LEDGER, .name = "ledger", .apply = ledger_apply, .dump = ledger_dump, .image = ledger_image },
+    { .type = RT_LEDGER,
+      .flags = TYPE_WHOLE,
+      .name = "ledger",
+      .apply = ledger_apply,
+      .dump = ledger_dump,
+      .image = ledger_image },
 };
 static const struct journal_table tables[] = { { .number = TABLE_LEDGER, .name = "ledger" } };
 

@@ -616,6 +616,8 @@ int journal_check(struct journal *j, journal_say_fn *say, void *arg, struct jour
     int rc;
 
     memset(c.result, 0, sizeof *c.result);
+    if (catchup_refuse(j, err) < 0)
+        return -1;
     pthread_mutex_lock(&j->care);
     helpers_wait(j);
     c.durable_seq = journal_durable_seq(j);

@@ -1,12 +1,15 @@
-#include "journal/internal.h"
+#include "journal/catchup.h"
+
+#include <time.h>
 
 #include "base/diag.h"
 #include "base/mem.h"
 
 #define LANE_QUANTUM 250 /* messages a lane of weight 1 may touch per round */
+#define LARGE_COST 250 /* such an operation takes longer to prepare than a message to be written and synced */
 #define FLOW_QUANTUM 64 /* messages one session may touch before its neighbour's turn */
 #define OP_COST_MAX 1000
-#define LARGE_COST 250 /* such an operation takes longer to prepare than a message to be written and synced */
+#define CATCHUP_PAUSE_MS 20 /* of a rebuild for which there is no room */
 #define COPY_MAX_BYTES                                                                                                 \
     8192 /* payloads up to this are gathered into one buffer, larger ones are written from where they lie */
 
@@ -20,10 +23,13 @@ struct counter journal_counters[JC_COUNT] = {
     [JC_RERUN] = { "journal.rerun", "batches run again because an operation failed late", COUNTER_TOTAL, 0 },
     [JC_WRITE_FAILED] = { "journal.write_failed", "batches refused because the disk failed", COUNTER_TOTAL, 0 },
     [JC_ROLLS] = { "journal.rolls", "segments begun", COUNTER_TOTAL, 0 },
+    [JC_KEPT] = { "journal.kept_segments", "segments that cannot be emptied because of damage", COUNTER_GAUGE, 0 },
     [JC_EMPTIED] = { "journal.emptied", "segments emptied", COUNTER_TOTAL, 0 },
     [JC_WAITING] = { "journal.waiting", "operations waiting for the committer", COUNTER_GAUGE, 0 },
     [JC_DAMAGED] = { "journal.damaged", "damaged places met", COUNTER_TOTAL, 0 },
-    [JC_KEPT] = { "journal.kept_segments", "segments that cannot be emptied because of damage", COUNTER_GAUGE, 0 },
+    [JC_REBUILD_LEFT] = { "journal.rebuild_left", "records that a rebuild has still to look at", COUNTER_GAUGE, 0 },
+    [JC_REBUILT] = { "journal.rebuilt", "rebuilds of the index that were completed", COUNTER_TOTAL, 0 },
+    [JC_DEMANDED] = { "journal.demanded", "accounts that a rebuild put in front", COUNTER_TOTAL, 0 },
 };
 
 /* --- states -------------------------------------------------------------------------------------------------------
@@ -716,15 +722,41 @@ static void inbox_take(struct journal *j, bool wait, bool *closing)
         lane_add(j, LIST_ENTRY(node, struct journal_op, link));
 }
 
+/* Is there a rebuild to go on with? */
+static bool catchup_turn(const struct journal *j)
+{
+    return catchup_pending(j) && journal_state(j, NULL) != JOURNAL_READ_ONLY;
+}
+
+static void catchup_round(struct journal *j)
+{
+    struct err err = ERR_INIT;
+    struct timespec pause = { .tv_nsec = CATCHUP_PAUSE_MS * 1000000L };
+
+    if (j->rebuild_slice != 0)
+        nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL); /* a test wants to be in between */
+    if (catchup_slice(j, &err) == 0)
+        return;
+    if (err.kind == ERR_FULL && index_reserve(j->index, NULL) < 0) {
+        journal_enter(j, JOURNAL_FULL, err.text);
+        nanosleep(&pause, NULL);
+        return;
+    }
+    diag_error("journal", "the rebuild of the index failed: %s", err.text);
+    journal_enter(j, JOURNAL_READ_ONLY, "the rebuild of the index failed; restart to begin it anew");
+}
+
 void *committer_main(void *arg)
 {
     struct journal *j = arg;
     bool closing = false;
 
     while (!closing || !lanes_are_empty(j)) {
-        inbox_take(j, lanes_are_empty(j), &closing);
+        inbox_take(j, lanes_are_empty(j) && !catchup_turn(j), &closing);
         if (!lanes_are_empty(j))
             batch_round(j);
+        if (!closing && catchup_turn(j))
+            catchup_round(j);
     }
     return NULL;
 }

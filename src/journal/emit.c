@@ -272,6 +272,10 @@ void journal_body_ref(struct journal_tx *tx, uint64_t body_id, int delta)
 
     if (body_id == 0)
         return;
+    if (tx->catchup != NULL) {
+        catchup_body_ref(tx->catchup, body_id, delta);
+        return;
+    }
     journal_body_info(&tx->view, body_id, &b); /* unknown: an entry without octets, so that counts stay true */
     if (delta > 0) {
         if (b.refs == 0)
@@ -321,12 +325,16 @@ static int apply_adopt(struct journal_tx *tx, void *room UNUSED, const struct re
     uint64_t segment = read_le64(&in);
     uint64_t offset = read_le64(&in);
     uint32_t length = read_le32(&in);
+    struct segment_info info;
     unsigned char value[8];
 
     if (!reader_done(&in))
         return err_set(err, ERR_DAMAGE, "adoption record %llu does not decode", (unsigned long long)r->seq);
     if (id == 0)
         id = r->seq;
+    /* A rebuild may meet it before it knows the compaction segment where the body lies since its own file went. */
+    if (tx->phase == TX_REPLAY && !segment_dir_find(tx->journal->segments, segment, &info))
+        return 0;
     put_le64(value, id);
     journal_put_u64(&tx->view, TABLE_ADOPT, segment, slice_of(value, sizeof value));
     body_place(tx, id, segment, offset, length);

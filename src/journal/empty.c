@@ -592,6 +592,8 @@ int journal_empty_segment(struct journal *j, uint64_t number, uint32_t partition
     unsigned emptied;
     int rc;
 
+    if (catchup_refuse(j, err) < 0)
+        return -1;
     pthread_mutex_lock(&j->care);
     rc = empty_group(j, &number, 1, partition, &emptied, err);
     pthread_mutex_unlock(&j->care);

@@ -13,6 +13,7 @@
 
 #define ROOM "journal"
 #define META_KEY "position"
+#define UNFINISHED_KEY "unfinished"
 #define META_BYTES 16u
 #define RESERVE_STEP_BYTES (16ull * 1024 * 1024)
 #define READER_AGE_MAX_MS 50
@@ -219,6 +220,26 @@ void index_meta_get(struct journal_view *v, struct index_meta *meta)
     } else {
         view_fail(v, rc == 0 || rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc, "reading the positions");
     }
+}
+
+void index_unfinished_set(struct journal_view *v, bool is_unfinished)
+{
+    MDB_val k = { sizeof(UNFINISHED_KEY) - 1, (void *)UNFINISHED_KEY }, d = { 1, (void *)"1" };
+    int rc;
+
+    ASSERT(v->writable);
+    if (v->failed)
+        return;
+    rc = is_unfinished ? mdb_put(v->txn, v->index->meta, &k, &d, 0) : mdb_del(v->txn, v->index->meta, &k, NULL);
+    if (rc != 0 && rc != MDB_NOTFOUND)
+        view_fail(v, rc, "marking the rebuild");
+}
+
+bool index_unfinished_get(struct journal_view *v)
+{
+    MDB_val k = { sizeof(UNFINISHED_KEY) - 1, (void *)UNFINISHED_KEY }, d;
+
+    return !v->failed && mdb_get(v->txn, v->index->meta, &k, &d) == 0;
 }
 
 /* --- space -------------------------------------------------------------------------------------------------------- */

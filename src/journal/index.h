@@ -77,6 +77,10 @@ int index_begin(struct index *ix, struct journal_view *v, struct err *err);
 int index_commit(struct journal_view *v, const struct index_meta *meta, struct err *err);
 void index_abort(struct journal_view *v); /* no-op when ended */
 void index_meta_get(struct journal_view *v, struct index_meta *meta);
+/* With the transaction: the index lacks part of the log before `applied`. One that carries this mark is never trusted
+ * by index_open. */
+void index_unfinished_set(struct journal_view *v, bool is_unfinished);
+bool index_unfinished_get(struct journal_view *v);
 
 /* Make sure that ahead_bytes are allocated beyond the used part. 0, or -1 with ERR_FULL: only freeing operations now.
  * Called by the writer between transactions; no system call when nothing is to do. Where the file system cannot

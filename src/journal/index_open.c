@@ -411,6 +411,10 @@ static enum trust attach(struct index *ix, struct opening *o, struct err *err)
         distrust(o, "its positions cannot be read");
         goto out;
     }
+    if (index_unfinished_get(&view)) {
+        distrust(o, "its rebuild was not finished");
+        goto out;
+    }
     rc = mdb_txn_commit(txn); /* keeps the handles */
     txn = NULL;
     if (rc == 0)

@@ -3,6 +3,7 @@
  *   commit.c   lanes, batches, the committer thread      emit.c     one operation's records, apply, references
  *   open.c     opening, closing, rolling                 replay.c   from segments to the index, visit.c one segment
  *   body.c     body writers, pins, views                 reclaim.c  images, emptying, policy, history.c its footers
+ *   catchup.c  the late part of a rebuild, catchup_read.c its reading of footers
  *   check.c    verification, dump
  *
  * The committer's state machine (enum journal_state, changed by journal_enter only):
@@ -89,6 +90,7 @@ struct journal_tx {
         int64_t delta;
     } live[TX_SEGMENTS_MAX];
     unsigned live_count;
+    struct catchup *catchup; /* changes of references go there, to be written in one go; NULL: at once */
 };
 
 struct flow { /* the operations of one session in one lane */
@@ -130,6 +132,10 @@ struct journal {
 
     struct segment_dir *segments;
     struct index *index;
+    struct catchup *catchup; /* of a rebuild, until the journal is closed; catchup.h */
+    unsigned rebuild_slice; /* of the setup */
+    _Atomic bool is_catching_up;
+    _Atomic uint64_t catchup_done, catchup_all; /* late records */
     struct journal_report report;
 
     /* owner: committer (or the opening thread) */
@@ -188,6 +194,9 @@ enum {
     JC_WAITING,
     JC_DAMAGED,
     JC_KEPT,
+    JC_REBUILD_LEFT,
+    JC_REBUILT,
+    JC_DEMANDED,
     JC_COUNT
 };
 extern struct counter journal_counters[JC_COUNT];
@@ -239,6 +248,9 @@ uint64_t rooms_young_from(struct journal *j);
 void prepare_later(struct journal *j);
 void helpers_wait(struct journal *j); /* until no job of ours is under way */
 
+struct log_segment;
+struct catchup;
+
 /* --- replay.c -----------------------------------------------------------------------------------------------------
  * */
 /* Seal what an unclean stop left open, bring the index up to the log, remove files that no longer count; sets
@@ -250,6 +262,19 @@ int replay_all(struct journal *j, enum index_open_result trust, const struct jou
  * is set, and then it may not be called again. */
 int replay_beside(struct journal *beside, uint64_t upto, bool settle, struct err *err);
 bool range_is_gone(struct journal_view *v, uint64_t first, uint64_t last); /* by TABLE_GONE */
+/* Steps that a rebuild in phases shares. Apply one record in j->tx; a damaged one is said and left out. */
+int replay_record(struct journal *j, const struct record *rec, struct err *err);
+void replay_damage(struct journal *j, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq,
+                   uint64_t last_seq);
+int replay_commit(struct journal *j, struct err *err); /* j->tx: everything below j->next_seq is applied */
+/* All records are applied: look for gaps, remove files up to number_max that no longer count. In j->tx. */
+int replay_finish(struct journal *j, const struct log_segment *list, unsigned count, uint64_t number_max,
+                  struct err *err);
+
+/* --- catchup.c ----------------------------------------------------------------------------------------------------
+ * */
+void catchup_body_ref(struct catchup *c, uint64_t body_id, int delta);
+int catchup_refuse(const struct journal *j, struct err *err); /* -1 with ERR_TEMP while the index is rebuilt */
 
 /* --- visit.c ------------------------------------------------------------------------------------------------------
  * */

@@ -87,6 +87,8 @@ struct journal_setup {
     unsigned room_count;
     bool create; /* make the directory when it is missing */
     bool discard_index; /* rebuild */
+    bool background; /* a rebuild goes on after journal_open: see "while the index is rebuilt" */
+    unsigned rebuild_slice; /* tests: late records of one transaction of it; 0: as many as time allows */
     bool promote; /* this is a copy that takes over: raise the epoch */
     const char *boot_id; /* NULL: the running kernel's; tests pretend another boot */
     void (*progress)(void *arg, uint64_t done_bytes, uint64_t all_bytes); /* of a rebuild; may be NULL */
@@ -96,7 +98,7 @@ struct journal_setup {
 /* What opening found; also kept for `posthouse status`. */
 struct journal_report {
     uint64_t segments, segments_bytes;
-    uint64_t records_replayed;
+    uint64_t records_replayed; /* until it was opened */
     uint64_t torn_bytes; /* cut off the tail of the last segment */
     uint64_t damaged_places; /* each was reported with diag_error: segment, offset, length, sequence numbers missing */
     uint64_t lost_records; /* sequence numbers missing because of damage */
@@ -177,6 +179,23 @@ bool journal_tx_is_replay(const struct journal_tx *tx);
 int journal_read_begin(struct journal *j, struct journal_view *v, struct err *err);
 void journal_read_end(struct journal_view *v);
 uint64_t journal_durable_seq(const struct journal *j); /* everything up to here is on disk and visible */
+
+/* --- while the index is rebuilt -----------------------------------------------------------------------------------
+ *
+ * With setup.background journal_open returns as soon as the early records (types.h) are applied; the committer goes on
+ * with the late ones between the batches. Rooms without late types are complete then. An object with late types is
+ * incomplete until it is ready: neither its late tables may be read nor operations be run on it; who needs it demands
+ * it, which puts it in front, and refuses with ERR_TEMP meanwhile. What began to exist since is ready. Emptying,
+ * reclaiming and checking are refused (ERR_TEMP). A journal closed or killed meanwhile begins the rebuild anew. */
+
+/* Is a rebuild going on? *percent (may be NULL): how much of it is done, 100 when none is. Any thread, cheap. */
+bool journal_rebuilding(const struct journal *j, unsigned *percent);
+/* Any thread; cheap when no rebuild goes on. */
+bool journal_object_ready(const struct journal *j, uint64_t object);
+/* These objects, and `group`, which stands for them, become ready next, and together. Once asked for a group, further
+ * calls do nothing. Any thread. */
+void journal_demand(struct journal *j, uint64_t group, const uint64_t *objects, unsigned count);
+bool journal_demand_wanted(const struct journal *j, uint64_t group); /* neither ready nor asked for yet */
 
 /* --- care ---------------------------------------------------------------------------------------------------------
  * */

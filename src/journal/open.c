@@ -1,4 +1,4 @@
-#include "journal/internal.h"
+#include "journal/catchup.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -473,6 +473,7 @@ struct journal *journal_new(const struct journal_setup *setup)
     j->dir = mem_strdup(setup->dir);
     j->boot_id = setup->boot_id != NULL ? mem_strdup(setup->boot_id) : NULL;
     j->lock_fd = -1;
+    j->rebuild_slice = setup->rebuild_slice;
     j->next_seq = 1;
     list_init(&j->inbox);
     pthread_mutex_init(&j->lock, NULL);
@@ -484,6 +485,7 @@ struct journal *journal_new(const struct journal_setup *setup)
 
 void journal_free(struct journal *j)
 {
+    catchup_free(j);
     committer_free(j);
     index_close(&j->index, false);
     segment_dir_close(&j->segments);
@@ -500,6 +502,18 @@ void journal_free(struct journal *j)
     mem_free(j);
 }
 
+/* All of a rebuild before anything else. */
+static int catchup_finish(struct journal *j, const struct journal_setup *setup, struct err *err)
+{
+    while (catchup_pending(j)) {
+        if (catchup_slice(j, err) < 0)
+            return -1;
+        if (setup->progress != NULL && atomic_load(&j->catchup_all) != 0)
+            setup->progress(setup->progress_arg, atomic_load(&j->catchup_done), atomic_load(&j->catchup_all));
+    }
+    return 0;
+}
+
 /* Index and segments to one state; a trusted index that is ahead of the log means that the log lost records: it is
  * rebuilt from what is there. */
 static int journal_replay(struct journal *j, const struct journal_setup *setup, struct err *err)
@@ -511,10 +525,11 @@ static int journal_replay(struct journal *j, const struct journal_setup *setup, 
     for (int attempt = 0;; attempt++) {
         j->report.index_rebuilt = trust == INDEX_NEW;
         if (replay_all(j, trust, setup, err) == 0)
-            return 0;
+            return setup->background ? 0 : catchup_finish(j, setup, err);
         if (err->kind != ERR_DAMAGE || attempt != 0)
             return -1;
         diag_error("journal", "%s; rebuilding the index", err->text);
+        catchup_free(j);
         index_close(&j->index, false);
         if (index_start(j, true, &trust, err) < 0)
             return -1;

@@ -228,6 +228,8 @@ void reclaim_sealed(struct journal *j, uint64_t number)
     /* Without helpers the committer seals: it cannot wait for itself. */
     if (!j->thread.started || pthread_equal(pthread_self(), j->thread.id))
         return;
+    if (journal_rebuilding(j, NULL)) /* what a part held before is not known yet; it only steers */
+        return;
     if (!segment_dir_find(j->segments, number, &s.info) || !s.info.is_sealed)
         return;
     map_init(&cs.index);
@@ -423,6 +425,8 @@ int journal_reclaim(struct journal *j, struct err *err)
     bool is_full = journal_state(j, NULL) == JOURNAL_FULL;
     int done;
 
+    if (journal_rebuilding(j, NULL))
+        return 0;
     if (candidates(j, is_full, &list, &n, err) < 0)
         return -1;
     done = is_full ? reclaim_full(j, list, n, &why) : reclaim_old(j, list, n, &why);

@@ -1,9 +1,10 @@
 /* replay.c - from segments to the index: sealing what an unclean stop left open, then applying what the index lacks.
  *
- * Order of a rebuild: where bodies lie in compaction segments; the newest image of every part; then all records in
- * sequence, those older than
- * their part's image left out. A trusted index only gets the records behind its position. */
-#include "journal/internal.h"
+ * A trusted index only gets the records behind its position. One that is rebuilt is filled by catchup.c, in phases; the
+ * plain order of a rebuild is kept here for the second index that a check makes, so that either checks the other: where
+ * bodies lie in compaction segments; the newest image of every part; then all records in sequence, those older than
+ * their part's image left out. */
+#include "journal/catchup.h"
 
 #include <stdlib.h>
 
@@ -21,10 +22,22 @@ struct replay {
     uint64_t upto; /* records behind it do not count; 0: all do */
     uint64_t segment; /* being replayed */
     uint64_t last_seq; /* highest met */
+    uint64_t number_max; /* files behind it are new; 0: none is */
     bool is_footless; /* a segment could not be sealed for want of room: what voids its end must stay */
     unsigned in_txn;
     uint64_t done_bytes, all_bytes;
 };
+
+void replay_damage(struct journal *j, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq,
+                   uint64_t last_seq)
+{
+    j->report.damaged_places++;
+    j->report.lost_records += last_seq - first_seq + 1;
+    counter_add(&journal_counters[JC_DAMAGED], 1);
+    diag_error("journal", "damage in segment %016llx, octets %llu to %llu: records %llu to %llu are lost",
+               (unsigned long long)segment, (unsigned long long)from, (unsigned long long)to,
+               (unsigned long long)first_seq, (unsigned long long)last_seq);
+}
 
 static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, uint64_t first_seq, uint64_t last_seq)
 {
@@ -32,14 +45,9 @@ static void on_damage(void *arg, uint64_t segment, uint64_t from, uint64_t to, u
 
     if (r->upto != 0)
         return; /* beside a running journal: the check has said so, and the end of the tail is being written */
-    r->j->report.damaged_places++;
-    r->j->report.lost_records += last_seq - first_seq + 1;
     if (last_seq > r->last_seq)
         r->last_seq = last_seq; /* numbers that were answered are never used again */
-    counter_add(&journal_counters[JC_DAMAGED], 1);
-    diag_error("journal", "damage in segment %016llx, octets %llu to %llu: records %llu to %llu are lost",
-               (unsigned long long)segment, (unsigned long long)from, (unsigned long long)to,
-               (unsigned long long)first_seq, (unsigned long long)last_seq);
+    replay_damage(r->j, segment, from, to, first_seq, last_seq);
 }
 
 /* --- transactions of the replay -----------------------------------------------------------------------------------
@@ -193,13 +201,31 @@ static int on_image(void *arg, const struct record *rec, const struct record_hea
 /* --- records in sequence ------------------------------------------------------------------------------------------
  * */
 
+int replay_record(struct journal *j, const struct record *rec, struct err *err)
+{
+    struct err why = ERR_INIT;
+
+    j->tx.now_ms = rec->time_ms;
+    j->report.records_replayed++;
+    if (tx_apply(&j->tx, rec, &why) == 0)
+        return 0;
+    if (why.kind != ERR_DAMAGE) {
+        *err = why;
+        return -1;
+    }
+    j->report.damaged_places++;
+    counter_add(&journal_counters[JC_DAMAGED], 1);
+    diag_error("journal", "record %llu in segment %016llx is left out: %s", (unsigned long long)rec->seq,
+               (unsigned long long)j->tx.segment, why.text);
+    return 0;
+}
+
 static int on_record(void *arg, const struct record *rec, const struct record_header *h, uint64_t offset,
                      struct err *err)
 {
     struct replay *r = arg;
     struct journal_tx *tx = r->tx;
     const struct type_slot *slot = type_slot_find(r->j, rec->type);
-    struct err why = ERR_INIT;
 
     if (r->upto != 0 && rec->seq > r->upto)
         return 0;
@@ -218,18 +244,8 @@ static int on_record(void *arg, const struct record *rec, const struct record_he
     tx->segment = r->segment;
     tx->at = offset;
     tx->body_length = h->length;
-    tx->now_ms = rec->time_ms;
-    r->j->report.records_replayed++;
-    if (tx_apply(tx, rec, &why) < 0) {
-        if (why.kind != ERR_DAMAGE) {
-            *err = why;
-            return -1;
-        }
-        r->j->report.damaged_places++;
-        counter_add(&journal_counters[JC_DAMAGED], 1);
-        diag_error("journal", "record %llu in segment %016llx is left out: %s", (unsigned long long)rec->seq,
-                   (unsigned long long)r->segment, why.text);
-    }
+    if (replay_record(r->j, rec, err) < 0)
+        return -1;
     return txn_pace(r, err);
 }
 
@@ -341,7 +357,7 @@ static bool is_leftover(struct replay *r, const struct segment_info *info)
     struct journal_view *v = &r->tx->view;
     slice value;
 
-    if (info->is_damaged)
+    if (info->is_damaged || (r->number_max != 0 && info->header.number > r->number_max))
         return false;
     switch (info->header.kind) {
     case SEGMENT_LOG:
@@ -410,9 +426,12 @@ static int replay_run(struct replay *r, struct err *err)
         j->next_seq = r->meta.applied + 1; /* never used twice */
         goto out;
     }
-    if (txn_begin(r, err) < 0)
+    if (r->is_rebuild) {
+        rc = catchup_begin(j, list, n, err);
+        list = NULL;
         goto out;
-    if (r->is_rebuild && (places_read(r, err) < 0 || images_read(r, list, n, err) < 0))
+    }
+    if (txn_begin(r, err) < 0)
         goto out;
     if (records_replay(r, list, n, err) < 0)
         goto out;
@@ -429,6 +448,29 @@ out:
     return rc;
 }
 
+int replay_commit(struct journal *j, struct err *err)
+{
+    struct index_meta meta = { .applied = j->next_seq - 1 };
+
+    tx_live_flush(&j->tx);
+    meta.young_from = rooms_young_from(j);
+    if (index_commit(&j->tx.view, &meta, err) < 0)
+        return -1;
+    rooms_committed(j);
+    return 0;
+}
+
+int replay_finish(struct journal *j, const struct log_segment *list, unsigned count, uint64_t number_max,
+                  struct err *err)
+{
+    static const struct journal_setup no_setup;
+    struct replay r = { .j = j, .setup = &no_setup, .tx = &j->tx, .is_rebuild = true, .number_max = number_max };
+
+    tx_live_flush(&j->tx); /* the table of live octets is looked at */
+    gaps_check(&r, list, count);
+    return leftovers_remove(&r, err);
+}
+
 int replay_all(struct journal *j, enum index_open_result trust, const struct journal_setup *setup, struct err *err)
 {
     struct replay r = { .j = j, .setup = setup, .tx = &j->tx, .is_rebuild = trust == INDEX_NEW };
@@ -438,6 +480,8 @@ int replay_all(struct journal *j, enum index_open_result trust, const struct jou
         return -1;
     index_meta_get(&v, &r.meta);
     index_read_end(&v);
+    if (r.meta.applied == 0) /* made, but nothing was written into it */
+        r.is_rebuild = true;
     if (replay_run(&r, err) < 0)
         return -1;
     if (r.last_seq >= j->next_seq)

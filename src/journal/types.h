@@ -49,6 +49,13 @@ typedef void journal_key_fn(void *arg, slice key);
 
 enum journal_type_flags {
     TYPE_YOUNG = 1, /* may live in memory only: replayed from young_from, see journal_room.young_from */
+    /* The many: at a rebuild these records are applied behind a server that runs already (journal/catchup.h), after all
+     * early records, by rising (object, part, sequence) in pieces. So apply changes facts of its own (object, part),
+     * sums and maxima only, in tables only, and reads no more than that and what early records made. */
+    TYPE_LATE = 2,
+    /* Each record says all about its (object, part) and nothing about anything else: of several in a row a rebuild
+     * applies only the newest. Not together with TYPE_YOUNG or TYPE_LATE. */
+    TYPE_WHOLE = 4,
 };
 
 struct journal_type {
@@ -94,11 +101,13 @@ struct journal_room {
      * committed: the batch is durable and visible; memory changes staged by apply become real, watchers may be told.
      * aborted:   the batch did not happen; drop what apply staged.
      * young_from: sequence of the oldest record that is still only in memory, or 0; what apply staged counts, too.
-     * settle:    write everything in memory with seq <= upto into the tables (journal_put is allowed). */
+     * settle:    write everything in memory with seq <= upto into the tables (journal_put is allowed).
+     * complete:  the rebuild that went on since the journal was opened has ended. */
     void (*committed)(void *room);
     void (*aborted)(void *room);
     uint64_t (*young_from)(void *room);
     int (*settle)(struct journal_tx *tx, void *room, uint64_t upto, struct err *err);
+    void (*complete)(void *room);
 
     /* A second `state`, empty, and its end: journal_check rebuilds an index beside the running one, so the callbacks
      * above are called with either. On the checking thread. NULL if there is no state: a room that has one and lacks

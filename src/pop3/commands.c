@@ -12,7 +12,7 @@ static enum step transaction_begin(struct pop3_session *p)
     uint64_t bytes = 0;
 
     if (store_view_open(pop3_service(p)->store, p->mailbox, &p->view, &err) < 0) {
-        pop3_reply(p, POP3_R_MAILBOX_TEMP);
+        pop3_reply(p, journal_rebuilding(pop3_service(p)->journal, NULL) ? POP3_R_REBUILDING : POP3_R_MAILBOX_TEMP);
         pop3_enter(p, POP3_DONE);
         return STEP_CLOSE;
     }

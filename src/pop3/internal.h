@@ -51,6 +51,7 @@ extern struct counter pop3_counters[PC_COUNT];
     R(POP3_R_BASE64,        "-ERR Not valid Base64") \
     R(POP3_R_CANCELLED,     "-ERR Authentication cancelled") \
     R(POP3_R_NO_STLS,       "-ERR TLS is not available") \
+    R(POP3_R_REBUILDING,    "-ERR [SYS/TEMP] The index is being rebuilt, try again soon") \
     R(POP3_R_MAILBOX_TEMP,  "-ERR [SYS/TEMP] Mailbox not available, try again later") \
     R(POP3_R_READ_FAILED,   "-ERR [SYS/PERM] The message cannot be read") \
     R(POP3_R_UPDATE_FAILED, "-ERR [SYS/TEMP] Some deleted messages were not removed") \

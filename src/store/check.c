@@ -255,7 +255,10 @@ static int check_table(struct check *c, struct journal *j, unsigned table, void 
 int store_check(struct store *s, journal_say_fn *say, void *arg, struct err *err)
 {
     struct check c = { .s = s, .say = say, .arg = arg };
+    unsigned percent;
 
+    if (journal_rebuilding(s->journal, &percent))
+        return err_set(err, ERR_TEMP, "the index is being rebuilt, %u %% are done", percent);
     if (check_table(&c, s->journal, STORE_TABLE_HEAD, check_mailbox, err) < 0 ||
         check_table(&c, s->journal, STORE_TABLE_ACCOUNT, check_account, err) < 0 ||
         check_one(&c, s->journal, check_ledger, 0, err) < 0)

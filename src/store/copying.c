@@ -152,7 +152,7 @@ static void undo_done(struct journal_op *op)
         undo_free(u);
 }
 
-static int ids_left(struct store *s, struct buf *ids, struct err *err)
+static int ids_left(struct store *s, uint64_t upto, struct buf *ids, struct err *err)
 {
     struct journal_cursor c;
     struct journal_view v;
@@ -162,7 +162,7 @@ static int ids_left(struct store *s, struct buf *ids, struct err *err)
     if (journal_read_begin(s->journal, &v, err) < 0)
         return -1;
     journal_cursor_begin(&c, &v, STORE_TABLE_COPYING);
-    while (journal_cursor_next(&c, &key, NULL)) {
+    while (journal_cursor_next(&c, &key, NULL) && get_be64(key.ptr) <= upto) {
         put_le64(le, get_be64(key.ptr));
         buf_put(ids, le, sizeof le);
     }
@@ -171,12 +171,12 @@ static int ids_left(struct store *s, struct buf *ids, struct err *err)
     return 0;
 }
 
-int store_undo_start(struct store *s, struct err *err)
+int store_undo_start(struct store *s, uint64_t upto, struct err *err)
 {
     struct buf ids = BUF_INIT;
     struct undo *u;
 
-    if (ids_left(s, &ids, err) < 0)
+    if (ids_left(s, upto, &ids, err) < 0)
         return -1;
     if (ids.len == 0) {
         buf_free(&ids);

@@ -100,7 +100,9 @@ enum store_result store_deliver_check(struct store *s, struct journal_view *v, u
 {
     struct store_limits *l = store_limits_ref(s);
     uint64_t id;
-    enum store_result result = target_check(&l->conf, v, account, mailbox, bytes, &id);
+    enum store_result result = store_account_ready(s, v, account, NULL)
+                                   ? target_check(&l->conf, v, account, mailbox, bytes, &id)
+                                   : STORE_REBUILDING;
 
     snap_unref(&l->snap);
     return result;
@@ -136,7 +138,9 @@ void store_deliver_emit(struct store *s, struct journal_tx *tx, uint64_t body_id
         row.body = (struct body_view){ 0, body_id, t->header.len != 0 ? t->body_at : 0, (uint32_t)t->header.len,
                                        body_bytes - (t->header.len != 0 ? t->body_at : 0) };
         t->uid = t->uidvalidity = 0;
-        t->result = target_check(&l->conf, v, t->account, t->mailbox, body_view_bytes(&row.body), &mailbox);
+        t->result = store_account_ready(s, v, t->account, NULL)
+                        ? target_check(&l->conf, v, t->account, t->mailbox, body_view_bytes(&row.body), &mailbox)
+                        : STORE_REBUILDING;
         if (t->result != STORE_OK) {
             counter_add(&store_counters[t->result == STORE_OVER_QUOTA ? SC_OVER_QUOTA : SC_REFUSED], 1);
             continue;

@@ -6,7 +6,7 @@
  *   apply.c     records -> tables                image.c  tables -> images    deliver.c  delivery, the ledger
  *   read.c      reading calls of store.h         check.c  the invariants      dump.c     records as text
  *   view*.c     view.h                           message*.c, cache.c          message.h
- *   copying.c   copies under way, taken back after a crash
+ *   copying.c   copies under way, taken back after a crash   ready.c   while the index is rebuilt
  *
  * Facts and sums. A record changes facts of its own (object, part) only. Everything else in the tables is a sum over
  * facts and moves by differences: the counts of a mailbox, the usage of an account, the references of bodies. So an
@@ -242,7 +242,11 @@ struct store_limits { /* immutable */
 OWNED struct store_limits *store_limits_ref(struct store *s); /* snap_unref(&l->snap) */
 int64_t store_resync_ms(struct store *s);
 void store_reap_start(struct store *s); /* go on with deletions that the last run left half done */
-int store_undo_start(struct store *s, struct err *err); /* take back copies that it left half done */
+/* Take back copies that it left half done: objects up to `upto`. */
+int store_undo_start(struct store *s, uint64_t upto, struct err *err);
+/* ready.c: -1 with STORE_REBUILDING's err when an account of the request is not ready. */
+bool store_mailbox_ready(struct store *s, struct journal_view *v, uint64_t mailbox, struct err *err);
+void store_complete(void *room); /* the rebuild ended: on the committer */
 
 struct staged { /* a mailbox changed in the batch under way; part: PAGE or 0 */
     uint64_t mailbox, modseq;
@@ -254,7 +258,8 @@ struct store {
     struct journal *journal; /* after store_attach */
     struct store_views *views;
     struct store_cache *cache;
-    pthread_mutex_t lock; /* lock rank 40: limits, is_reaping, reap_again */
+    pthread_mutex_t lock; /* lock rank 40: limits, is_reaping, reap_again, undo_upto; journal until it is attached */
+    uint64_t undo_upto; /* where the last run ended; 0: nothing is put off until the rebuild ends */
     struct store_limits *limits;
     bool is_reaping, reap_again;
     struct staged *staged; /* owner: committer */

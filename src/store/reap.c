@@ -85,6 +85,8 @@ static int on_run(struct journal_tx *tx, struct journal_op *op, struct err *err 
     struct doomed next;
 
     r->found = false;
+    if (journal_rebuilding(r->store->journal, NULL))
+        return 0; /* store_complete starts it again */
     while (budget > 0 && doomed_next(journal_tx_view(tx), &(struct doomed){ 0, 0 }, &next)) {
         unsigned cost = next.mailbox == 0 ? account_reap(tx, next.account, budget)
                                           : mailbox_reap(tx, next.mailbox, budget);

@@ -88,6 +88,7 @@ static const struct {
     [STORE_GONE] = { ERR_NOTFOUND, "the message is gone" },
     [STORE_FULL] = { ERR_FULL, "the disk is full" },
     [STORE_TEMP] = { ERR_TEMP, "not possible at the moment" },
+    [STORE_REBUILDING] = { ERR_TEMP, "the index is being rebuilt" },
 };
 
 int request_refuse(struct request *q, enum store_result result, struct err *err)
@@ -106,6 +107,7 @@ static void count_result(const struct request *q)
         break;
     case STORE_FULL:
     case STORE_TEMP:
+    case STORE_REBUILDING:
         counter_add(&store_counters[SC_TEMP_FAILURES], 1);
         break;
     default:
@@ -190,6 +192,23 @@ static void request_answer(struct request *q, enum store_result result)
 
 /* --- pieces -------------------------------------------------------------------------------------------------- */
 
+/* While the index is rebuilt: is all of it there that the request may touch? */
+static bool is_ready(struct request *q, struct journal_view *v, struct err *err)
+{
+    uint64_t account = q->pub.account;
+
+    if (!journal_rebuilding(q->store->journal, NULL) || q->pub.what == STORE_ACCOUNT_ENSURE)
+        return true;
+    if (account == 0 && q->pub.owner != 0 && !store_account_find(q->store, v, q->pub.owner, &account))
+        account = 0;
+    if ((account == 0 || store_account_ready(q->store, v, account, err)) &&
+        store_mailbox_ready(q->store, v, q->pub.mailbox, err) &&
+        store_mailbox_ready(q->store, v, q->pub.to_mailbox, err))
+        return true;
+    q->pub.result = STORE_REBUILDING;
+    return false;
+}
+
 static int on_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
 {
     struct request *q = CONTAINER_OF(op, struct request, op);
@@ -200,6 +219,8 @@ static int on_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
     if (q->state == REQUEST_TAKING_BACK)
         return run_take_back(q, tx, err);
     q->pub.result = STORE_OK;
+    if (!is_ready(q, journal_tx_view(tx), err))
+        return -1;
     return kinds[q->pub.what].run(q, tx, err);
 }
 

@@ -117,12 +117,14 @@ static const struct journal_type types[] = {
     { ST_MAILBOX_KEYWORD, 0, "mailbox_keyword", apply_mailbox_change, NULL, dump_name, image_mailbox, NULL },
     { ST_MAILBOX_DOOM, 0, "mailbox_doom", apply_mailbox_change, NULL, NULL, image_mailbox, NULL },
     { ST_MAILBOX_END, 0, "mailbox_end", apply_mailbox_end, NULL, NULL, NULL, NULL },
-    { ST_MESSAGE_ADD, 0, "message_add", apply_message_add, refs_message_add, dump_messages, image_mailbox, NULL },
-    { ST_MESSAGE_FLAGS, 0, "message_flags", apply_message_flags, NULL, dump_messages, image_mailbox, NULL },
-    { ST_MESSAGE_EXPUNGE, 0, "message_expunge", apply_message_expunge, NULL, dump_messages, image_mailbox, NULL },
-    { ST_PAGE_IMAGE, 0, "page_image", apply_page_image, refs_page_image, NULL, image_mailbox, NULL },
-    { ST_LEDGER, 0, "ledger", apply_ledger, NULL, NULL, image_ledger, NULL },
-    { ST_LEDGER_IMAGE, 0, "ledger_image", apply_ledger, NULL, NULL, image_ledger, NULL },
+    { ST_MESSAGE_ADD, TYPE_LATE, "message_add", apply_message_add, refs_message_add, dump_messages, image_mailbox,
+      NULL },
+    { ST_MESSAGE_FLAGS, TYPE_LATE, "message_flags", apply_message_flags, NULL, dump_messages, image_mailbox, NULL },
+    { ST_MESSAGE_EXPUNGE, TYPE_LATE, "message_expunge", apply_message_expunge, NULL, dump_messages, image_mailbox,
+      NULL },
+    { ST_PAGE_IMAGE, TYPE_LATE, "page_image", apply_page_image, refs_page_image, NULL, image_mailbox, NULL },
+    { ST_LEDGER, TYPE_WHOLE, "ledger", apply_ledger, NULL, NULL, image_ledger, NULL },
+    { ST_LEDGER_IMAGE, TYPE_WHOLE, "ledger_image", apply_ledger, NULL, NULL, image_ledger, NULL },
     { ST_COPY_UNDERWAY, 0, "copy_underway", apply_copying, NULL, NULL, image_copying, NULL },
     { ST_COPY_IMAGE, 0, "copy_image", apply_copying, NULL, NULL, image_copying, NULL },
     { ST_COPY_END, 0, "copy_end", apply_copying_end, NULL, NULL, NULL, NULL },
@@ -173,6 +175,7 @@ static OWNED struct store *bare_new(void)
         .state = s,
         .committed = on_committed,
         .aborted = on_aborted,
+        .complete = store_complete,
     };
     return s;
 }
@@ -222,8 +225,19 @@ const struct journal_room *store_room(struct store *s)
 
 int store_attach(struct store *s, struct journal *j, const char *dir, struct err *err)
 {
+    uint64_t upto = journal_durable_seq(j);
+    bool is_rebuilding;
+
+    pthread_mutex_lock(&s->lock);
     s->journal = j;
-    if (store_cache_open(s, dir, err) < 0 || store_undo_start(s, err) < 0)
+    is_rebuilding = journal_rebuilding(j, NULL); /* if so, store_complete comes after this lock */
+    s->undo_upto = is_rebuilding ? upto : 0;
+    pthread_mutex_unlock(&s->lock);
+    if (store_cache_open(s, dir, err) < 0)
+        return -1;
+    if (is_rebuilding)
+        return 0;
+    if (store_undo_start(s, upto, err) < 0)
         return -1;
     store_reap_start(s);
     return 0;

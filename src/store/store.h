@@ -98,6 +98,7 @@ enum store_result { /* closed list; each protocol has one table result -> reply 
                     STORE_GONE, /* a uid no longer exists (not an error for most commands) */
                     STORE_FULL, /* disk: 452 4.3.1, NO [UNAVAILABLE] */
                     STORE_TEMP,
+                    STORE_REBUILDING, /* store_account_ready says when: 451 4.3.0, NO [UNAVAILABLE] */
 };
 
 enum store_flag_mode { STORE_FLAGS_SET, STORE_FLAGS_ADD, STORE_FLAGS_REMOVE };
@@ -193,6 +194,16 @@ void store_deliver_emit(struct store *s, struct journal_tx *tx, uint64_t body_id
  * */
 enum store_result store_deliver_check(struct store *s, struct journal_view *v, uint64_t account, slice mailbox,
                                       uint64_t bytes);
+
+/* --- while the index is rebuilt (journal.h) ----------------------------------------------------------------------
+ *
+ * Accounts, mailbox names and subscriptions are there at once, messages and all counts follow account by account. An
+ * account that is not ready is asked for by everything that needs it: requests (but not ENSURE) and deliveries answer
+ * STORE_REBUILDING, store_view_open ERR_TEMP; who reads counts, quota or check results asks here first. Deletions and
+ * copies that the last run left half done are gone on with at the end of the rebuild. */
+
+/* Are the account's messages all there? If not they come next, and err (may be NULL) says how far the rebuild is. */
+bool store_account_ready(struct store *s, struct journal_view *v, uint64_t account, struct err *err);
 
 /* --- reading ---------------------------------------------------------------------- */
 

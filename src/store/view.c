@@ -330,7 +330,7 @@ int store_view_open(struct store *s, uint64_t mailbox, struct store_view **out, 
     old = latest_ref(set, mailbox);
     if (!mailbox_head_get(&jv, mailbox, &head) || (head.flags & HEAD_DOOMED) != 0) {
         err_set(err, ERR_NOTFOUND, "mailbox %llu does not exist", (unsigned long long)mailbox);
-    } else {
+    } else if (store_account_ready(s, &jv, head.account, err)) {
         mailbox_count_get(&jv, mailbox, &count);
         if (old != NULL && is_present(old, &head, &count)) {
             *out = old;

@@ -1,8 +1,14 @@
 /* rebuild.c - J4, J5, J10: an index made anew from the segments says what the old one said, also after segments were
  * emptied in any order; bodies that are pinned meanwhile keep their octets.
  */
+#include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/random.h"
@@ -13,6 +19,7 @@
 #define CLIENTS 10u
 #define PINS 64u
 #define NUMBERS 2048u
+#define OLD_CLIENTS 6u /* where a rebuild in the background goes on: they wait, the others are new */
 
 struct pinned {
     struct body_pin pin;
@@ -29,6 +36,8 @@ struct rebuild {
     char data[PATH_MAX], partition[PATH_MAX], lines[PATH_MAX];
     struct pinned pins[PINS];
     unsigned pin_count, emptied, rounds;
+    unsigned client_from, client_count; /* who works; 0: all */
+    unsigned during, demanded;          /* operations and clients compared while the index was being rebuilt */
     uint64_t bodies_made, bodies_found; /* by operations that brought octets; in the log */
     char why[400]; /* of the first fault; empty: none */
 };
@@ -60,23 +69,27 @@ static bool is_good(const struct rebuild *b)
 static void work(struct rebuild *b, unsigned count)
 {
     for (unsigned i = 0; i < count && is_good(b); i++) {
-        struct kv_client *c = &b->result->model.clients[rng_below(&b->rng, CLIENTS)];
+        unsigned among = b->client_count != 0 ? b->client_count : CLIENTS;
+        struct kv_client *c = &b->result->model.clients[b->client_from + rng_below(&b->rng, among)];
         struct err err = ERR_INIT;
         struct kv_step step;
         enum err_kind want;
 
         kv_client_next(c, &b->plan, &step);
         want = kv_client_expect(c, &step);
+        c->sent = step.n;
         kv_run(b->k.room, b->k.j, &step, b->plan.seed, &err);
         if (err.kind != want)
             wrong(b, "client %u operation %u: %s instead of %s: %s", c->client, step.n, err_kind_name(err.kind),
                   err_kind_name(want), err.text);
+        b->result->faults = 1; /* who is killed in here leaves half a model */
         if (err.kind == ERR_NONE) {
             kv_client_apply(c, &step);
             b->bodies_made += step.what == KV_OP_SET_BODY || step.what == KV_OP_SET_OCTETS ||
                               step.what == KV_OP_JOB_ADD;
         }
         c->answered = c->sent = step.n;
+        b->result->faults = 0;
     }
 }
 
@@ -101,7 +114,7 @@ static void reopen(struct rebuild *b, bool discard)
         wrong(b, "opening: %s", err.text);
         return;
     }
-    if (b->k.report.damaged_places != 0 || b->k.report.index_rebuilt != discard)
+    if (b->k.report.damaged_places != 0 || (b->k.report.index_rebuilt != discard && !b->site.background))
         wrong(b, "%llu damaged places, rebuilt: %d", (unsigned long long)b->k.report.damaged_places,
               b->k.report.index_rebuilt);
 }
@@ -343,6 +356,185 @@ static void case_emptying(struct rebuild *b)
                "journal %u of %u, %u rounds, %u segments emptied\n%s", i, journals, b->rounds, b->emptied, b->why);
 }
 
+/* --- behind the back of a server ---------------------------------------------------------------------------------- */
+
+/* Is everything of the client in the index? If not, it is asked for. */
+static bool client_ready(struct rebuild *b, uint32_t client)
+{
+    struct journal_view v;
+    bool is_ready = true;
+    uint64_t object;
+
+    if (journal_read_begin(b->k.j, &v, NULL) < 0)
+        return false;
+    for (uint32_t slot = 0; slot < KV_BUCKETS; slot++) {
+        if (!kv_name_find(&v, client, slot, &object) || journal_object_ready(b->k.j, object))
+            continue;
+        journal_demand(b->k.j, object, NULL, 0);
+        is_ready = false;
+    }
+    journal_read_end(&v);
+    return is_ready;
+}
+
+/* One client is asked for until it can be compared; it works with the others from then on. */
+static void demand_step(struct rebuild *b, uint32_t *client)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    char why[200];
+
+    if (*client == 0 || !client_ready(b, *client - 1) || journal_read_begin(b->k.j, &v, &err) < 0)
+        return;
+    --*client;
+    if (!kv_client_same(b->k.room, b->k.j, &v, &b->result->model.clients[*client], b->plan.seed, false, why))
+        wrong(b, "client %u, asked for: %s", *client, why);
+    journal_read_end(&v);
+    b->client_from = *client;
+    b->client_count = CLIENTS - *client;
+    b->demanded++;
+}
+
+/* Traffic while the rebuild goes on; at most `ops` operations. */
+static void work_during(struct rebuild *b, unsigned ops)
+{
+    uint32_t client = OLD_CLIENTS;
+
+    b->client_from = OLD_CLIENTS;
+    b->client_count = CLIENTS - OLD_CLIENTS;
+    while (is_good(b) && journal_rebuilding(b->k.j, NULL) && ops-- > 0) {
+        work(b, 1);
+        demand_step(b, &client);
+        b->during++;
+    }
+    b->client_from = b->client_count = 0;
+}
+
+static void open_behind(struct rebuild *b, bool discard)
+{
+    b->site.background = true;
+    b->site.rebuild_slice = 1 + (unsigned)rng_below(&b->rng, 30);
+    reopen(b, discard);
+    b->site.background = false;
+}
+
+static void wait_complete(struct rebuild *b)
+{
+    struct timespec pause = { .tv_nsec = 1000000 };
+
+    for (unsigned i = 0; i < 60000 && journal_rebuilding(b->k.j, NULL); i++)
+        nanosleep(&pause, NULL);
+    if (journal_rebuilding(b->k.j, NULL))
+        wrong(b, "the rebuild does not end");
+}
+
+static void same_rebuilt(struct rebuild *b)
+{
+    struct buf before = BUF_INIT, after = BUF_INIT;
+
+    verify(b);
+    if (is_good(b))
+        dump(b, &before);
+    if (is_good(b))
+        reopen(b, true);
+    if (is_good(b))
+        dump(b, &after);
+    same(b, &before, &after, "rebuilt at once,");
+    verify(b);
+    buf_free(&before);
+    buf_free(&after);
+}
+
+static bool history(struct rebuild *b, uint64_t seed)
+{
+    if (!begin(b, seed))
+        return false;
+    b->client_count = OLD_CLIENTS;
+    work(b, 400);
+    empty_some(b, (unsigned)rng_below(&b->rng, 4));
+    work(b, 200);
+    b->client_count = 0;
+    return is_good(b);
+}
+
+static void case_behind(struct rebuild *b)
+{
+    unsigned rounds = b->run.soak ? 200 : 6, i;
+
+    b->during = b->demanded = 0;
+    for (i = 0; i < rounds; i++) {
+        if (history(b, b->run.seed * 1000 + 700 + i)) {
+            open_behind(b, true);
+            if (i % 2 != 0) { /* stopped in the middle: what it had made does not count */
+                work_during(b, 1 + (unsigned)rng_below(&b->rng, 20));
+                if (journal_rebuilding(b->k.j, NULL)) {
+                    open_behind(b, false);
+                    if (is_good(b) && !b->k.report.index_rebuilt)
+                        wrong(b, "half an index was trusted");
+                }
+            }
+            if (is_good(b))
+                work_during(b, UINT_MAX);
+            if (is_good(b))
+                wait_complete(b);
+            same_rebuilt(b);
+        }
+        kv_journal_close(&b->k);
+        if (!is_good(b))
+            break;
+    }
+    fault_case(&b->run, "rebuild: goes on behind a server that works", is_good(b) && b->during > 0 && b->demanded > 0,
+               "round %u of %u, %u operations meanwhile, %u clients asked for\n%s", i, rounds, b->during, b->demanded,
+               b->why);
+}
+
+/* A child serves while it rebuilds, and dies. Its model lies in shared memory. */
+static void killed_once(struct rebuild *b)
+{
+    struct timespec until = { .tv_nsec = (long)(1 + rng_below(&b->rng, 60)) * 1000000 };
+    int status, pid;
+
+    kv_journal_close(&b->k);
+    pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        open_behind(b, true);
+        work_during(b, UINT_MAX);
+        _exit(is_good(b) ? 0 : 1);
+    }
+    nanosleep(&until, NULL);
+    kill(pid, SIGKILL);
+    if (waitpid(pid, &status, 0) == pid && WIFSIGNALED(status))
+        b->demanded++;
+    else if (WIFEXITED(status) && WEXITSTATUS(status) != 0)
+        wrong(b, "the child found a fault");
+    b->site.discard_index = false;
+    b->site.background = false;
+}
+
+static void case_killed(struct rebuild *b)
+{
+    unsigned rounds = b->run.soak ? 400 : 10, i;
+    struct err err = ERR_INIT;
+
+    b->demanded = 0;
+    for (i = 0; i < rounds; i++) {
+        if (history(b, b->run.seed * 1000 + 800 + i)) {
+            killed_once(b);
+            if (b->result->faults != 0)
+                continue;
+            if (is_good(b) && kv_journal_open(&b->k, &b->site, &err) < 0)
+                wrong(b, "opening: %s", err.text);
+            same_rebuilt(b);
+        }
+        kv_journal_close(&b->k);
+        if (!is_good(b))
+            break;
+    }
+    fault_case(&b->run, "rebuild: killed in the middle, begun anew", is_good(b) && b->demanded > 0,
+               "round %u of %u, %u killed while they worked\n%s", i, rounds, b->demanded, b->why);
+}
+
 int main(int argc, char **argv)
 {
     struct rebuild *b = mem_alloc(sizeof(*b));
@@ -357,6 +549,10 @@ int main(int argc, char **argv)
         case_discard(b);
     if (fault_wanted(&b->run, "emptying"))
         case_emptying(b);
+    if (fault_wanted(&b->run, "behind"))
+        case_behind(b);
+    if (fault_wanted(&b->run, "killed"))
+        case_killed(b);
     rc = fault_end(&b->run);
     kv_result_destroy(&b->result);
     mem_free(b);

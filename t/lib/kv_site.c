@@ -50,6 +50,8 @@ int kv_journal_open(struct kv_journal *k, const struct kv_site *site, struct err
     setup.pool = k->pool;
     setup.boot_id = site->boot_id;
     setup.discard_index = site->discard_index;
+    setup.background = site->background;
+    setup.rebuild_slice = site->rebuild_slice;
     rc = journal_open(&k->j, &setup, &k->report, err);
 out:
     if (rc < 0)

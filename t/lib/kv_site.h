@@ -18,6 +18,8 @@ struct kv_site {
     uint32_t inline_bytes;   /* 0: 8,192 */
     uint32_t reserve_segments; /* 0: 2 */
     bool discard_index;
+    bool background;         /* a rebuild goes on after opening, */
+    unsigned rebuild_slice;  /* so many records at a time; 0: as many as time allows */
     bool without_pool;       /* helpers' work is done by the committer */
 };
 

@@ -38,7 +38,7 @@ static int note_image(struct journal_tx *tx, void *room, uint64_t object, uint32
 static const struct journal_type note_types[] = { { NOTE, 0, "note", note_apply, NULL, NULL, note_image, NULL } };
 static const struct journal_table note_tables[] = { { NOTE_TABLE, "test.note", 0 } };
 static const struct journal_room note_room = { "note", note_types, 1, note_tables, 1, NULL, NULL, NULL,
-                                              NULL, NULL, NULL, NULL };
+                                              NULL, NULL, NULL, NULL, NULL };
 
 struct site {
     char dir[64];

@@ -73,6 +73,8 @@ struct session {
     bool is_draining; /* the server stops, or the user was disabled */
     bool is_busy;     /* set by the protocol: a stop waits, see above */
     slice user; /* authenticated as; for display and user_close */
+    void *arg;           /* of client_connect */
+    const char *failure; /* why it ended, if not by itself; lives as long as the session. See net/client.h */
     /* private to net */
     struct list link, ready_link;
     struct later later;
@@ -81,6 +83,7 @@ struct session {
     uint8_t phase;
     uint8_t step_state;
     bool is_woken, is_opened, is_counted, is_host_counted;
+    bool is_client; /* made by client_connect */
     bool is_refused; /* over the limits: told so, never opened */
     bool is_handshaking; /* a helper has the TLS state */
     unsigned holds;

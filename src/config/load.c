@@ -184,6 +184,31 @@ int config_open_dir(const char *dir, struct conf_set **out, struct err *err)
 
 /* --- writing ------------------------------------------------------------------------------------------------------ */
 
+/* Every row of a table as it stands in conf. */
+static json_t *table_values(const struct key_table *t, const void *conf)
+{
+    json_t *o = json_object();
+
+    for (size_t k = 0; k < t->count; k++)
+        json_object_set_new(o, t->rows[k].name, keys_value(&t->rows[k], conf));
+    return o;
+}
+
+static json_t *items_values(const struct config_section *s, const struct conf_set *set)
+{
+    json_t *all = json_object();
+    const void *conf;
+    slice name;
+
+    for (size_t i = 0; (conf = s->item(set, i, &name)) != NULL; i++) {
+        char *key = mem_slice_str(name);
+
+        json_object_set_new(all, key, table_values(s->items, conf));
+        mem_free(key);
+    }
+    return all;
+}
+
 json_t *config_effective(const struct conf_set *set)
 {
     json_t *all = json_object();
@@ -192,15 +217,12 @@ json_t *config_effective(const struct conf_set *set)
         const struct config_section *s = &config_sections[i];
         json_t *o;
 
-        if (s->table == NULL) {
-            if ((o = json_object_get(set->document, s->name)) != NULL)
-                json_object_set(all, s->name, o);
-            continue;
-        }
-        o = json_object();
-        for (size_t k = 0; k < s->table->count; k++)
-            json_object_set_new(o, s->table->rows[k].name, keys_value(&s->table->rows[k], set->section[s->number]));
-        json_object_set_new(all, s->name, o);
+        if (s->table != NULL)
+            json_object_set_new(all, s->name, table_values(s->table, set->section[s->number]));
+        else if (s->item != NULL)
+            json_object_set_new(all, s->name, items_values(s, set));
+        else if ((o = json_object_get(set->document, s->name)) != NULL)
+            json_object_set(all, s->name, o);
     }
     return all;
 }
@@ -225,6 +247,17 @@ void config_restart_keys(const struct conf_set *old, const struct conf_set *new,
     }
 }
 
+static void schema_object(json_t *o, const struct key_table *t)
+{
+    json_t *members = json_object();
+
+    for (size_t k = 0; k < t->count; k++)
+        json_object_set_new(members, t->rows[k].name, keys_schema(&t->rows[k]));
+    json_object_set_new(o, "type", json_string("object"));
+    json_object_set_new(o, "properties", members);
+    json_object_set_new(o, "additionalProperties", json_false());
+}
+
 json_t *config_schema(void)
 {
     json_t *properties = json_object();
@@ -234,16 +267,17 @@ json_t *config_schema(void)
     json_object_set_new(properties, "$schema", json_pack("{s:s}", "type", "string"));
     for (size_t i = 0; i < config_section_count; i++) {
         const struct config_section *s = &config_sections[i];
-        json_t *members, *o = json_object();
+        json_t *o = json_object();
 
         json_object_set_new(o, "description", json_string(s->table != NULL ? s->table->text : s->text));
         if (s->table != NULL) {
-            members = json_object();
-            for (size_t k = 0; k < s->table->count; k++)
-                json_object_set_new(members, s->table->rows[k].name, keys_schema(&s->table->rows[k]));
+            schema_object(o, s->table);
+        } else if (s->items != NULL) {
+            json_t *item = json_object();
+
+            schema_object(item, s->items);
             json_object_set_new(o, "type", json_string("object"));
-            json_object_set_new(o, "properties", members);
-            json_object_set_new(o, "additionalProperties", json_false());
+            json_object_set_new(o, "additionalProperties", item);
         }
         json_object_set_new(properties, s->name, o);
     }

@@ -73,30 +73,54 @@ static unsigned read_channels(struct conf_set *set, const json_t *value, keys_re
                               &set->mem, report, arg);
 }
 
+static const void *channel_item(const struct conf_set *set, size_t i, slice *name)
+{
+    const struct channels_conf *c = set->section[CONF_CHANNELS];
+
+    if (i >= c->channel_count)
+        return NULL;
+    *name = c->channels[i].name;
+    return &c->channels[i];
+}
+
+static const void *pool_item(const struct conf_set *set, size_t i, slice *name)
+{
+    const struct channels_conf *c = set->section[CONF_CHANNELS];
+
+    if (i >= c->pool_count)
+        return NULL;
+    *name = c->pools[i].name;
+    return &c->pools[i];
+}
+
 /* In the order in which the manual and `config show --effective` have them. */
 const struct config_section config_sections[] = {
-    { CONF_SERVER, "server", &server_keys, NULL, NULL },
-    { CONF_NET, "listeners", NULL, read_listeners, "Where is listened, by name; without it the usual ports." },
-    { CONF_NET, "net", &net_keys, NULL, NULL },
-    { CONF_TLS, "tls", &tls_keys, NULL, NULL },
-    { CONF_MEMORY, "memory", &memory_keys, NULL, NULL },
-    { CONF_JOURNAL, "journal", &journal_keys, NULL, NULL },
-    { CONF_STORE, "store", &store_keys, NULL, NULL },
-    { CONF_DIR, "dir", &dir_keys, NULL, NULL },
-    { CONF_AUTH, "auth", &auth_keys, NULL, NULL },
-    { CONF_INTAKE, "intake", &intake_keys, read_intake, NULL },
-    { CONF_SMTP, "smtp", &smtp_keys, NULL, NULL },
-    { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL },
-    { CONF_IMAP, "imap", &imap_keys, NULL, NULL },
-    { CONF_POP3, "pop3", &pop3_keys, NULL, NULL },
-    { CONF_QUEUE, "queue", &queue_keys, NULL, NULL },
-    { CONF_CHANNELS, "channels", NULL, read_channels, "Channels: how mail to some destinations is delivered, by name." },
-    { CONF_CHANNELS, "pools", NULL, NULL, "Pools: how many jobs their channels share, by name." },
-    { CONF_LOG, "log", &log_keys, NULL, NULL },
-    { CONF_CONTROL, "control", &control_keys, NULL, NULL },
+    { CONF_SERVER, "server", &server_keys, NULL, NULL, NULL, NULL },
+    { CONF_NET, "listeners", NULL, read_listeners, "Where is listened, by name; without it the usual ports.",
+      &listener_keys, NULL },
+    { CONF_NET, "net", &net_keys, NULL, NULL, NULL, NULL },
+    { CONF_TLS, "tls", &tls_keys, NULL, NULL, NULL, NULL },
+    { CONF_MEMORY, "memory", &memory_keys, NULL, NULL, NULL, NULL },
+    { CONF_JOURNAL, "journal", &journal_keys, NULL, NULL, NULL, NULL },
+    { CONF_STORE, "store", &store_keys, NULL, NULL, NULL, NULL },
+    { CONF_DIR, "dir", &dir_keys, NULL, NULL, NULL, NULL },
+    { CONF_AUTH, "auth", &auth_keys, NULL, NULL, NULL, NULL },
+    { CONF_INTAKE, "intake", &intake_keys, read_intake, NULL, NULL, NULL },
+    { CONF_SMTP, "smtp", &smtp_keys, NULL, NULL, NULL, NULL },
+    { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL, NULL, NULL },
+    { CONF_IMAP, "imap", &imap_keys, NULL, NULL, NULL, NULL },
+    { CONF_POP3, "pop3", &pop3_keys, NULL, NULL, NULL, NULL },
+    { CONF_QUEUE, "queue", &queue_keys, NULL, NULL, NULL, NULL },
+    { CONF_CHANNELS, "channels", NULL, read_channels, "Channels: how mail to some destinations is delivered, by name.",
+      &channel_keys, channel_item },
+    { CONF_CHANNELS, "pools", NULL, NULL, "Pools: how many jobs their channels share, by name.", &pool_keys,
+      pool_item },
+    { CONF_LOG, "log", &log_keys, NULL, NULL, NULL, NULL },
+    { CONF_CONTROL, "control", &control_keys, NULL, NULL, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,
       "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once "
-      "there is a queue." },
+      "there is a queue.",
+      NULL, NULL },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);
 
@@ -124,33 +148,42 @@ const struct config_section *config_section_nearest(slice name)
     return found;
 }
 
-int config_key_find(slice key, const struct config_section **section, const struct key_row **row, struct err *err)
+static int row_find(const struct config_section *s, const struct key_table *table, slice name,
+                    const struct key_row **row, struct err *err)
+{
+    const struct key_row *near;
+
+    *row = keys_find(table, name);
+    if (*row != NULL)
+        return 0;
+    near = keys_nearest(table, name);
+    return near == NULL
+               ? err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"", s->name, SLICE_ARG(name))
+               : err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"; did you mean \"%s\"?", s->name,
+                         SLICE_ARG(name), near->name);
+}
+
+int config_key_find(slice key, struct config_key *out, struct err *err)
 {
     slice name = key, word;
-    const struct key_row *near;
-    bool has_row;
+    bool has_more;
 
-    word = slice_cut(&name, '.', &has_row);
-    *row = NULL;
-    *section = config_section_find(word);
-    if (*section == NULL) {
+    word = slice_cut(&name, '.', &has_more);
+    *out = (struct config_key){ .section = config_section_find(word) };
+    if (out->section == NULL) {
         const struct config_section *s = config_section_nearest(word);
 
         return s == NULL ? err_set(err, ERR_NOTFOUND, "there is no section \"%.*s\"", SLICE_ARG(word))
                          : err_set(err, ERR_NOTFOUND, "there is no section \"%.*s\"; did you mean \"%s\"?",
                                    SLICE_ARG(word), s->name);
     }
-    if (!has_row)
+    if (!has_more)
         return 0;
-    if ((*section)->table == NULL)
+    if (out->section->table != NULL)
+        return row_find(out->section, out->section->table, name, &out->row, err);
+    if (out->section->items == NULL)
         return err_set(err, ERR_NOTFOUND, "\"%s\" is no section of single keys; name it without more",
-                       (*section)->name);
-    *row = keys_find((*section)->table, name);
-    if (*row != NULL)
-        return 0;
-    near = keys_nearest((*section)->table, name);
-    return near == NULL ? err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"", (*section)->name,
-                                  SLICE_ARG(name))
-                        : err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"; did you mean \"%s.%s\"?",
-                                  (*section)->name, SLICE_ARG(name), (*section)->name, near->name);
+                       out->section->name);
+    out->item = slice_cut(&name, '.', &has_more);
+    return has_more ? row_find(out->section, out->section->items, name, &out->row, err) : 0;
 }

@@ -132,26 +132,31 @@ static int key_unknown(const struct verb_call *call, const struct err *err)
                                 "its keys");
 }
 
+/* Of the effective document; NULL when there is no such item. */
+static json_t *value_in(const json_t *all, const struct config_key *key)
+{
+    json_t *v = json_object_get(all, key->section->name);
+
+    if (key->item.len != 0)
+        v = json_object_getn(v, (const char *)key->item.ptr, key->item.len);
+    return json_incref(key->row != NULL ? json_object_get(v, key->row->name) : v);
+}
+
 int config_verb_get(const struct verb_call *call)
 {
-    const struct config_section *section;
-    const struct key_row *row;
     struct conf_set *set = NULL;
     struct err err = ERR_INIT;
+    struct config_key key;
     json_t *v, *all;
     int code;
 
-    if (config_key_find(slice_str(call->operands[0]), &section, &row, &err) < 0)
+    if (config_key_find(slice_str(call->operands[0]), &key, &err) < 0)
         return key_unknown(call, &err);
     if ((code = set_open(call, &set)) != EX_OK || set == NULL)
         return code;
-    if (row != NULL) {
-        v = keys_value(row, set->section[section->number]);
-    } else {
-        all = config_effective(set);
-        v = json_incref(json_object_get(all, section->name));
-        json_decref(all);
-    }
+    all = config_effective(set);
+    v = value_in(all, &key);
+    json_decref(all);
     if (call->json || json_is_object(v) || json_is_array(v))
         json_show(v != NULL ? v : json_null());
     else
@@ -173,14 +178,25 @@ static const char *type_name(enum key_type t)
     return names[t];
 }
 
-static json_t *row_default(const struct config_section *s, const struct key_row *row)
+static const struct key_table *table_of(const struct config_section *s)
+{
+    return s->table != NULL ? s->table : s->items;
+}
+
+/* "smtp.max_recipients", "channels.*.port" */
+static void key_name(const struct config_section *s, const struct key_row *row, struct buf *out)
+{
+    buf_printf(out, "%s.%s%s", s->name, s->table == NULL ? "*." : "", row->name);
+}
+
+static json_t *row_default(const struct key_table *table, const struct key_row *row)
 {
     struct arena mem;
-    void *conf = mem_alloc(s->table->struct_bytes);
+    void *conf = mem_alloc(table->struct_bytes);
     json_t *v;
 
     arena_init(&mem, 1024);
-    keys_default(s->table, conf, &mem);
+    keys_default(table, conf, &mem);
     v = keys_value(row, conf);
     arena_free(&mem);
     mem_free(conf);
@@ -198,7 +214,7 @@ static json_t *row_object(const struct config_section *s, const struct key_row *
     bool has_range = row->type == KEY_U32 || row->type == KEY_U64;
     struct buf text = BUF_INIT;
 
-    buf_printf(&text, "%s.%s", s->name, row->name);
+    key_name(s, row, &text);
     json_object_set_new(o, "key", json_from_slice(buf_slice(&text)));
     json_object_set_new(o, "meaning", json_string(row->text));
     json_object_set_new(o, "type", json_string(type_name(row->type)));
@@ -208,7 +224,7 @@ static json_t *row_object(const struct config_section *s, const struct key_row *
             buf_put_str(&text, *w == '|' ? ", " : (char[]){ *w, '\0' });
         json_object_set_new(o, "words", json_from_slice(buf_slice(&text)));
     }
-    json_object_set_new(o, "default", row_default(s, row));
+    json_object_set_new(o, "default", row_default(table_of(s), row));
     if (has_range) {
         json_object_set_new(o, "least", json_integer((json_int_t)row->min));
         json_object_set_new(o, "most", json_integer((json_int_t)row->max));
@@ -235,35 +251,35 @@ static json_t *sections_array(void)
 
 static json_t *keys_array(const struct config_section *s)
 {
+    const struct key_table *table = table_of(s);
     json_t *array = json_array();
 
-    for (size_t i = 0; s->table != NULL && i < s->table->count; i++) {
-        const struct key_row *row = &s->table->rows[i];
+    for (size_t i = 0; table != NULL && i < table->count; i++) {
+        const struct key_row *row = &table->rows[i];
         struct buf key = BUF_INIT;
 
-        buf_printf(&key, "%s.%s", s->name, row->name);
-        json_array_append_new(array, json_pack("{s:s, s:o, s:s}", "key", buf_str(&key), "default", row_default(s, row),
-                                               "meaning", row->text));
+        key_name(s, row, &key);
+        json_array_append_new(array, json_pack("{s:s, s:o, s:s}", "key", buf_str(&key), "default",
+                                               row_default(table, row), "meaning", row->text));
         buf_free(&key);
     }
-    if (s->table == NULL)
+    if (table == NULL)
         json_array_append_new(array, json_pack("{s:s, s:s}", "section", s->name, "meaning", s->text));
     return array;
 }
 
 int config_verb_describe(const struct verb_call *call)
 {
-    const struct config_section *section;
-    const struct key_row *row;
     struct err err = ERR_INIT;
+    struct config_key key;
     json_t *o;
 
     if (call->operand_count == 0) {
         o = sections_array();
-    } else if (config_key_find(slice_str(call->operands[0]), &section, &row, &err) < 0) {
+    } else if (config_key_find(slice_str(call->operands[0]), &key, &err) < 0) {
         return key_unknown(call, &err);
     } else {
-        o = row != NULL ? row_object(section, row) : keys_array(section);
+        o = key.row != NULL ? row_object(key.section, key.row) : keys_array(key.section);
     }
     verb_print(call, o);
     json_decref(o);
@@ -300,23 +316,36 @@ static json_t *value_of(const struct key_row *row, const char *text)
     return v;
 }
 
-/* Change the document; value NULL: take the key away. */
-static void document_set(json_t *document, const struct config_section *section, const struct key_row *row,
-                         TAKES json_t *value)
+/* The member `name` of o, made if it is missing. */
+static json_t *member_make(json_t *o, const char *name)
 {
-    json_t *o = row == NULL ? document : json_object_get(document, section->name);
-    const char *name = row == NULL ? section->name : row->name;
+    if (!json_is_object(json_object_get(o, name)))
+        json_object_set_new(o, name, json_object());
+    return json_object_get(o, name);
+}
 
-    if (o == NULL && value != NULL) {
-        o = json_object();
-        json_object_set_new(document, section->name, o);
-    }
+/* Change the document; value NULL: take the key away, and what is empty without it. */
+static void document_set(json_t *document, const struct config_key *key, TAKES json_t *value)
+{
+    const char *section = key->section->name, *name;
+    char *item = key->item.len != 0 ? mem_slice_str(key->item) : NULL;
+    json_t *outer = document, *o = document;
+
+    if (item != NULL)
+        o = outer = member_make(document, section);
+    if (key->row != NULL)
+        o = member_make(outer, item != NULL ? item : section);
+    name = key->row != NULL ? key->row->name : item != NULL ? item : section;
     if (value != NULL)
         json_object_set_new(o, name, value);
-    else if (o != NULL)
+    else
         json_object_del(o, name);
-    if (row != NULL && json_object_size(o) == 0)
-        json_object_del(document, section->name);
+    if (item != NULL && json_object_size(json_object_get(outer, item)) == 0)
+        json_object_del(outer, item);
+    if (json_is_object(json_object_get(document, section)) &&
+        json_object_size(json_object_get(document, section)) == 0)
+        json_object_del(document, section);
+    mem_free(item);
 }
 
 static int document_store(const struct verb_call *call, const char *path, const json_t *document)
@@ -368,14 +397,13 @@ static void changed_print(const struct verb_call *call, const struct key_row *ro
 
 static int change(const struct verb_call *call, const char *value)
 {
-    const struct config_section *section;
-    const struct key_row *row;
     struct buf path = BUF_INIT;
     struct err err = ERR_INIT;
+    struct config_key key;
     json_t *document;
     int code;
 
-    if (config_key_find(slice_str(call->operands[0]), &section, &row, &err) < 0)
+    if (config_key_find(slice_str(call->operands[0]), &key, &err) < 0)
         return key_unknown(call, &err);
     path_of(call, &path);
     document = json_parse_file(buf_str(&path), &err);
@@ -385,9 +413,9 @@ static int change(const struct verb_call *call, const char *value)
         verb_fail(call, &err, "mend it by hand first, or make one with 'posthouse init'");
         code = err.kind == ERR_NOTFOUND ? EX_NOINPUT : EX_CONFIG;
     } else {
-        document_set(document, section, row, value != NULL ? value_of(row, value) : NULL);
+        document_set(document, &key, value != NULL ? value_of(key.row, value) : NULL);
         if ((code = document_store(call, buf_str(&path), document)) == EX_OK)
-            changed_print(call, row);
+            changed_print(call, key.row);
     }
     json_decref(document);
     buf_free(&path);

@@ -11,7 +11,7 @@
 
 static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
 
-/* --- fields --------------------------------------------------------------------------------------------------------- */
+/* --- fields ------------------------------------------------------------------------------------------------------- */
 
 /* Optional fields in the order of the legacy format: name in text, name in JSON. One list for both formats. */
 struct field {
@@ -75,7 +75,7 @@ static unsigned optional_fields(const struct txlog_record *r, struct numbers *n,
     return count;
 }
 
-/* --- text ----------------------------------------------------------------------------------------------------------- */
+/* --- text --------------------------------------------------------------------------------------------------------- */
 
 static unsigned char tame(unsigned char c)
 {
@@ -177,7 +177,7 @@ void txlog_text(const struct txlog_record *r, int64_t time_ms, uint32_t block_by
     }
 }
 
-/* --- JSON ----------------------------------------------------------------------------------------------------------- */
+/* --- JSON --------------------------------------------------------------------------------------------------------- */
 
 static void json_add(struct buf *out, const char *name, slice value)
 {
@@ -245,7 +245,7 @@ void txlog_json(const struct txlog_record *r, int64_t time_ms, struct buf *out)
     buf_put_byte(out, '}');
 }
 
-/* --- reading back --------------------------------------------------------------------------------------------------- */
+/* --- reading back ------------------------------------------------------------------------------------------------- */
 
 static bool digits(slice s, size_t at, size_t len, int *out)
 {

@@ -49,7 +49,7 @@ bool log_rotate_is_due(const struct txlog *l, const struct log_conf *conf)
             clock_wall_ms(l->clock) - l->began_ms >= (int64_t)conf->rotate_hours * HOUR_MS);
 }
 
-/* --- packing -------------------------------------------------------------------------------------------------------- */
+/* --- packing ------------------------------------------------------------------------------------------------------ */
 
 static void pack_end(struct txlog *l, bool ok)
 {
@@ -123,7 +123,7 @@ void log_pack_step(struct txlog *l)
         pack_end(l, ok);
 }
 
-/* --- closed files --------------------------------------------------------------------------------------------------- */
+/* --- closed files ------------------------------------------------------------------------------------------------- */
 
 static bool is_closed_name(const char *name)
 {

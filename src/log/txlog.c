@@ -35,7 +35,7 @@ struct counter log_counters[LC_COUNT] = {
     [LC_ROTATED] = { "log.rotated", "files closed for size or age", COUNTER_TOTAL, 0 },
 };
 
-/* --- whoever writes ------------------------------------------------------------------------------------------------- */
+/* --- whoever writes ----------------------------------------------------------------------------------------------- */
 
 static void line_make(const struct log_conf *conf, const struct txlog_record *r, int64_t now_ms, struct buf *out)
 {
@@ -132,7 +132,7 @@ void txlog_flush(struct txlog *l)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* --- the thread ------------------------------------------------------------------------------------------------------ */
+/* --- the thread --------------------------------------------------------------------------------------------------- */
 
 static void failed(struct txlog *l, const char *why)
 {
@@ -250,7 +250,7 @@ static void *writer(void *arg)
     return NULL;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------------ */
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 static int log_dir_open(const char *dir, struct err *err)
 {

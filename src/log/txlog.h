@@ -85,7 +85,7 @@ void txlog_rotate(struct txlog *l); /* soon */
 void txlog_flush(struct txlog *l);
 void txlog_close(struct txlog **l);
 
-/* --- lines: pure ---------------------------------------------------------------------------------------------------- */
+/* --- lines: pure -------------------------------------------------------------------------------------------------- */
 
 /* Message:    date time source destination code[modifiers] blocks sender rfc822;original recipient [name=value ...]
  * Connection: date time channel direction code transport application [name=value ...]
@@ -103,7 +103,7 @@ struct txlog_line {
 };
 bool txlog_line_read(slice line, struct txlog_line *out);
 
-/* --- searching ------------------------------------------------------------------------------------------------------ */
+/* --- searching ---------------------------------------------------------------------------------------------------- */
 
 struct txlog_query {
     slice key;                  /* occurs in the line, without ASCII case; empty: all */

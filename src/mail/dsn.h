@@ -36,7 +36,7 @@ extern const char *const dsn_kind_names[DSN_KINDS]; /* "failed" … */
 struct dsn_template {
     slice subject, prefix, text, suffix;
     slice day, hour;                                    /* words for %u and %U, as written; empty: "day" "hour" */
-    slice recipient, original, reason, diagnostic;      /* labels of %R; an empty reason or diagnostic leaves its line out */
+    slice recipient, original, reason, diagnostic;      /* labels of %R; an empty one leaves its line out */
 };
 /* The built-in set, in English. Lives for ever. */
 const struct dsn_template *dsn_template_default(enum dsn_kind kind);

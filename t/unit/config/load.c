@@ -98,21 +98,25 @@ static void config__keys_found(void **state)
     } cases[] = {
         { "net", "net", NULL }, { "net.helpers", "net", "helpers" }, { "routes", "routes", NULL },
         { "routes.x", NULL, NULL }, { "net.x", NULL, NULL }, { "", NULL, NULL }, { "nte", NULL, NULL },
+        { "channels", "channels", NULL }, { "channels.tcp_local", "channels", NULL },
+        { "channels.*.port", "channels", "port" }, { "channels.x.port", "channels", "port" },
+        { "channels.x.prt", NULL, NULL }, { "channels.x.port.y", NULL, NULL },
+        { "pools.x.job_limit", "pools", "job_limit" },
+        { "listeners.smtp.tls", "listeners", "tls" },
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const struct config_section *section;
-        const struct key_row *row;
         struct err err = ERR_INIT;
-        int rc = config_key_find(slice_str(cases[i].key), &section, &row, &err);
+        struct config_key key;
+        int rc = config_key_find(slice_str(cases[i].key), &key, &err);
 
         if ((rc == 0) != (cases[i].section != NULL) || (rc < 0 && err.kind != ERR_NOTFOUND))
             fail_msg("case %zu", i);
         if (rc == 0)
-            assert_string_equal(section->name, cases[i].section);
+            assert_string_equal(key.section->name, cases[i].section);
         if (rc == 0 && cases[i].row != NULL)
-            assert_string_equal(row->name, cases[i].row);
+            assert_string_equal(key.row->name, cases[i].row);
     }
 }
 

@@ -33,8 +33,9 @@ static const struct {
     struct txlog_record record;
     const char *text, *json;
 } rows[] = {
-    { { .code = 'E', .modifiers = SLICE("E"), .source = SLICE("tcp_local"), .destination = SLICE("ims-ms"), .bytes = 1024,
-        .sender = SLICE("adam@sesta.com"), .orcpt = SLICE("marlowe@siroe.com"), .rcpt = SLICE("marlowe@ims-ms-daemon") },
+    { { .code = 'E', .modifiers = SLICE("E"), .source = SLICE("tcp_local"), .destination = SLICE("ims-ms"),
+        .bytes = 1024, .sender = SLICE("adam@sesta.com"), .orcpt = SLICE("marlowe@siroe.com"),
+        .rcpt = SLICE("marlowe@ims-ms-daemon") },
       "16-Feb-2007 14:54:13.73 tcp_local    ims-ms       EE 1 adam@sesta.com rfc822;marlowe@siroe.com "
       "marlowe@ims-ms-daemon",
       "{\"time\":\"2007-02-16T14:54:13.730Z\",\"code\":\"E\",\"modifiers\":\"E\",\"source\":\"tcp_local\","

@@ -74,6 +74,7 @@ static void entry_check(struct check *c, uint64_t id, slice octets)
     struct queue_head h;
     struct due_key dk;
     struct pair_key pk;
+    slice created;
 
     if (!queue_head_decode(octets, &h)) {
         fault(c, "entry %llx does not decode", (unsigned long long)id);
@@ -86,7 +87,8 @@ static void entry_check(struct check *c, uint64_t id, slice octets)
     body_check(c, id, h.view.body_id);
     sums_count(of_dest(c, h.dest), &h);
     sums_count(of_channel(c, &c->channels, h.channel), &h);
-    if (!journal_get(v, QT_DEST_ENTRY, pair_key(&pk, h.dest, id), NULL))
+    if (!journal_get(v, QT_DEST_ENTRY, pair_key(&pk, h.dest, id), &created) || created.len != 8 ||
+        (int64_t)get_le64(created.ptr) != h.created_ms)
         fault(c, "entry %llx is not listed under its destination", (unsigned long long)id);
     if (h.state == QUEUE_HELD)
         return;

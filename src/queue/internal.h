@@ -33,7 +33,7 @@ enum queue_table {
     QT_DUE = 11,        /* u64 dest, u8 priority, u64 due, u64 id -> u32 octets of the message; not of held entries */
     QT_NOTICE = 12,     /* u64 notice, u64 id -> u8 0; not of held ones, nor without a notice time */
     QT_DEST = 13,       /* u64 dest -> sums, str channel, str host */
-    QT_DEST_ENTRY = 14, /* u64 dest, u64 id -> u8 0 */
+    QT_DEST_ENTRY = 14, /* u64 dest, u64 id -> u64 created */
     QT_CHANNEL = 15,    /* name -> u64 object, channel (record.h) */
     QT_SUM = 16,        /* name of a channel -> sums */
     QT_STATE = 17,      /* "v" -> u64 changes of the memory, see above */

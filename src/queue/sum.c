@@ -269,26 +269,32 @@ static int dest_cmp(const void *a, const void *b)
     return (x->pub.dest > y->pub.dest) - (x->pub.dest < y->pub.dest);
 }
 
-/* Oldest and next, where the sums do not say it. The row of the lowest id is taken for the oldest. */
-static void dest_times(struct dest_gather *g, struct dest_row *r)
+/* Oldest and next, where the sums do not say it. Rows come in the order of both tables. The lowest id is taken for the
+ * oldest. */
+static void dests_times(struct dest_gather *g)
 {
-    struct journal_cursor c;
-    struct queue_head h;
+    struct journal_cursor entries, due;
     struct pair_key pk;
     struct due_key dk;
-    slice key;
+    slice key, value;
 
-    journal_cursor_begin(&c, g->snap.v, QT_DEST_ENTRY);
-    if (journal_cursor_seek(&c, pair_key(&pk, r->pub.dest, 0), &key, NULL) && get_be64(key.ptr) == r->pub.dest &&
-        queue_head_decode(table_entry(g->snap.v, get_be64(key.ptr + 8)), &h))
-        r->pub.oldest_ms = h.created_ms; /* those in the tables are older than the young ones */
-    journal_cursor_end(&c);
-    journal_cursor_begin(&c, g->snap.v, QT_DUE);
-    for (unsigned p = 0; p < QUEUE_PRIORITIES; p++)
-        if (journal_cursor_seek(&c, due_key(&dk, r->pub.dest, p, 0, 0), &key, NULL) &&
-            get_be64(key.ptr) == r->pub.dest && key.ptr[8] == p)
-            earliest(&r->pub.next_due_ms, (int64_t)get_be64(key.ptr + 9));
-    journal_cursor_end(&c);
+    journal_cursor_begin(&entries, g->snap.v, QT_DEST_ENTRY);
+    journal_cursor_begin(&due, g->snap.v, QT_DUE);
+    for (size_t i = 0; i < g->count; i++) {
+        struct queue_dest *d = &g->rows[i].pub;
+
+        if (!g->rows[i].in_tables)
+            continue;
+        if (journal_cursor_seek(&entries, pair_key(&pk, d->dest, 0), &key, &value) && get_be64(key.ptr) == d->dest &&
+            value.len == 8)
+            d->oldest_ms = (int64_t)get_le64(value.ptr); /* those in the tables are older than the young ones */
+        for (unsigned p = 0; p < QUEUE_PRIORITIES; p++)
+            if (journal_cursor_seek(&due, due_key(&dk, d->dest, p, 0, 0), &key, NULL) &&
+                get_be64(key.ptr) == d->dest && key.ptr[8] == p)
+                earliest(&d->next_due_ms, (int64_t)get_be64(key.ptr + 9));
+    }
+    journal_cursor_end(&entries);
+    journal_cursor_end(&due);
 }
 
 static bool dests_gather(struct dest_gather *g)
@@ -302,9 +308,7 @@ static bool dests_gather(struct dest_gather *g)
     dests_of_tables(g);
     dests_of_young(g);
     pthread_mutex_unlock(&g->q->lock);
-    for (size_t i = 0; i < g->count; i++)
-        if (g->rows[i].in_tables)
-            dest_times(g, &g->rows[i]);
+    dests_times(g);
     snapshot_end(&g->snap);
     if (g->count != 0)
         qsort(g->rows, g->count, sizeof *g->rows, dest_cmp);

@@ -134,6 +134,7 @@ static void due_change(struct journal_view *v, uint64_t id, const struct queue_h
 static void rows_change(struct journal_view *v, uint64_t id, const struct queue_head *old, const struct queue_head *new)
 {
     static const unsigned char zero[1];
+    unsigned char created[8];
     struct pair_key k;
     bool same_notice = has_notice(old) && has_notice(new) && old->notice_ms == new->notice_ms;
     bool same_dest = old != NULL && new != NULL && old->dest == new->dest;
@@ -145,8 +146,10 @@ static void rows_change(struct journal_view *v, uint64_t id, const struct queue_
         journal_put(v, QT_NOTICE, pair_key(&k, (uint64_t)new->notice_ms, id), slice_of(zero, 1));
     if (old != NULL && !same_dest)
         journal_del(v, QT_DEST_ENTRY, pair_key(&k, old->dest, id));
-    if (new != NULL && !same_dest)
-        journal_put(v, QT_DEST_ENTRY, pair_key(&k, new->dest, id), slice_of(zero, 1));
+    if (new != NULL && !same_dest) {
+        put_le64(created, (uint64_t)new->created_ms);
+        journal_put(v, QT_DEST_ENTRY, pair_key(&k, new->dest, id), slice_of(created, sizeof created));
+    }
     sums_change(v, old, new);
 }
 

@@ -301,7 +301,7 @@ static bool is_over(struct slice_run *r)
 
     r->looks++;
     if (r->j->rebuild_slice != 0)
-        return r->is_over = r->is_over || r->looks > r->j->rebuild_slice + 1; /* one look before anything is done */
+        return r->is_over = r->is_over || r->looks > r->j->rebuild_slice + 3; /* so many before anything is done */
     if (r->is_over || r->until_look-- != 0)
         return r->is_over;
     r->until_look = LOOK_EVERY;

@@ -33,6 +33,8 @@ struct site {
     struct journal_report report;
     struct store_conf conf;
     struct arena mem;
+    bool background;        /* of the setup */
+    unsigned rebuild_slice;
     char said[4000];
 };
 
@@ -68,6 +70,8 @@ static inline void site_open(struct site *s, bool discard)
     setup.clock = &s->clock;
     setup.pool = s->pool;
     setup.rooms = rooms;
+    setup.background = s->background;
+    setup.rebuild_slice = s->rebuild_slice;
     if (journal_open(&s->j, &setup, &s->report, &err) < 0 || store_attach(s->store, s->j, s->dir, &err) < 0)
         fail_msg("opening %s: %s", s->dir, err.text);
     assert_int_equal(s->report.damaged_places, 0);

@@ -321,8 +321,9 @@ static void pools_read(struct reading *r, const json_t *doc, struct channels_con
 static const struct {
     const char *name, *type, *pool;
 } builtin_channels[] = {
-    { "tcp_local", "smtp", "SMTP_POOL" },    { "tcp_lmtp", "lmtp", "LOCAL_POOL" }, { "ims-ms", "store", "IMS_POOL" },
-    { "process", "process", "LOCAL_POOL" },  { "hold", "hold", "DEFAULT" },        { "bitbucket", "bitbucket", "DEFAULT" },
+    { "tcp_local", "smtp", "SMTP_POOL" }, { "tcp_lmtp", "lmtp", "LOCAL_POOL" },
+    { "ims-ms", "store", "IMS_POOL" },    { "process", "process", "LOCAL_POOL" },
+    { "hold", "hold", "DEFAULT" },        { "bitbucket", "bitbucket", "DEFAULT" },
 };
 
 static void channels_read(struct reading *r, const json_t *doc, struct channels_conf *out)

@@ -101,7 +101,8 @@ struct pool_conf {
     K(U32, dead_retry_min_s, 60, 1, 86400, SECONDS, SESSION, NULL,                                                     \
       "First wait before a destination that cannot be reached is probed again; doubled with each failure.")            \
     K(U32, dead_retry_max_s, 3600, 1, 86400, SECONDS, SESSION, NULL, "Longest such wait.")                             \
-    K(U32, threads, 0, 0, 64, COUNT, RESTART, NULL, "Threads that deliver by SMTP and LMTP; 0: one per processor core.") \
+    K(U32, threads, 0, 0, 64, COUNT, RESTART, NULL,                                                                    \
+      "Threads that deliver by SMTP and LMTP; 0: one per processor core.")                                             \
     K(BOOL, notices_in_hours, 0, 0, 1, NONE, SESSION, "RETURN_UNITS", "Numbers in notices count hours, not days.")
 
 struct queue_conf {

@@ -1,9 +1,10 @@
 /* emit.c - new entries and totals, as records. */
 #include "queue/internal.h"
 
-#define TEXT_MAX 1000u                 /* of each text of an entry and of an address: what SMTP lets through is shorter */
+#define TEXT_MAX 1000u                 /* of each text of an entry, and of an address: SMTP's are shorter */
 #define ENTRY_BYTES_MAX (960u * 1024u) /* with all diagnostics it may ever get: fits a value of the index */
 #define RCPT_BYTES_EXTRA 32u           /* of a recipient, beside its texts */
+#define ENTRY_RECORDS_BYTES 16384u     /* of an entry's records, without recipients */
 
 /* --- totals ------------------------------------------------------------------------------------------------------- */
 
@@ -173,6 +174,32 @@ uint64_t emit_entry(struct queue *q, struct journal_tx *tx, const struct queue_e
     mem_free(piece.rcpts);
     emit_totals(q, tx, e->channel, add);
     return first;
+}
+
+uint64_t queue_emit_addition(struct queue *q, struct journal_tx *tx, struct queue_addition *a, struct err *err)
+{
+    struct queue_entry e = a->entry;
+
+    if (a->body != NULL)
+        e.view = (struct body_view){ .body_id = journal_emit_body(tx, a->body),
+                                     .body_bytes = (uint32_t)body_writer_bytes(a->body) };
+    if (a->body == NULL && a->header.len != 0) {
+        e.view.header_id = journal_emit_octets(tx, a->header);
+        e.view.header_bytes = (uint32_t)a->header.len;
+    }
+    a->id = emit_entry(q, tx, &e, true, err);
+    return a->id;
+}
+
+uint64_t queue_addition_bytes(const struct queue_addition *a)
+{
+    uint64_t bytes = ENTRY_RECORDS_BYTES + a->header.len;
+
+    for (unsigned i = 0; i < a->entry.rcpt_count; i++)
+        bytes += rcpt_bytes(&a->entry.rcpts[i]);
+    if (a->body != NULL && !body_writer_is_spooled(a->body))
+        bytes += body_writer_bytes(a->body);
+    return bytes;
 }
 
 uint64_t queue_emit_enqueue(struct queue *q, struct journal_tx *tx, const struct queue_entry *e, struct err *err)

@@ -1,6 +1,6 @@
 /* internal.h - what the files of the queue's core share; the scheduler and its friends do not include it.
  *
- *   record.c  octets <-> values (pure)      young.c   entries in memory, staging      table.c  the tables and their sums
+ *   record.c  octets <-> values (pure)      young.c   entries in memory, staging      table.c  tables and their sums
  *   apply.c   records -> memory and tables  emit.c    values -> records               queue.c  the room, its life, rows
  *   request.c requests                      read.c    entries, lists                  sum.c    destinations, ledger
  *   due.c     what is due                   check.c   the invariants

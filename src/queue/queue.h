@@ -10,8 +10,8 @@
  *           A new entry is *young*: it lives in memory, and its records in the journal, until its first attempt ended
  *           or queue.young_s passed; only then (or beyond queue.young_max) it is written into the tables. A young entry
  *           never changes: what ends it removes it from memory and touches no entry table, whatever else happens to it
- *           writes it into the tables. Entries in the tables cost no memory. Changes are made inside journal operations:
- *           queue_emit_* by intake and by the requests below. The scheduler is told after each commit.
+ *           writes it into the tables. Entries in the tables cost no memory. Changes are made inside journal
+ *           operations: queue_emit_* by intake and by the requests below. The scheduler is told after each commit.
  *           A destination's id stands in the records of its entries; it is made from channel and host.
  *           Record types 0x0100-, tables 10-29 (record.h, internal.h).
  *
@@ -49,7 +49,7 @@ void queue_destroy(struct queue **q); /* after journal_close */
  * second by the scheduler, for the time when nothing else happens. Any thread. */
 void queue_tick(struct queue *q);
 
-/* --- entries ------------------------------------------------------------------------------------------------------- */
+/* --- entries ------------------------------------------------------------------------------------------------------ */
 
 enum queue_state { QUEUE_READY, QUEUE_DEFERRED, QUEUE_HELD };
 extern const char *const queue_state_names[]; /* "ready" "deferred" "held" */
@@ -135,7 +135,7 @@ struct queue_outcome {
     slice status, diag;
 };
 
-/* --- requests ------------------------------------------------------------------------------------------------------ */
+/* --- requests ----------------------------------------------------------------------------------------------------- */
 
 enum queue_what {
     QUEUE_RESULT,  /* an attempt ended: outcomes, next due time; further entries (notices, routed copies) with it */
@@ -159,6 +159,11 @@ struct queue_addition {
     slice header;             /* without body: a replacement header block for entry.view (a routed copy), or empty */
     uint64_t id;              /* out: of the entry made */
 };
+/* Inside another room's operation (a notice about a direct delivery): the same for one addition. Its body and header
+ * must live until the operation is answered; the body stays the caller's. 0 with err: refused. */
+uint64_t queue_emit_addition(struct queue *q, struct journal_tx *tx, struct queue_addition *a, struct err *err);
+/* An upper estimate of what it emits, for journal_op.bytes. */
+uint64_t queue_addition_bytes(const struct queue_addition *a);
 
 struct queue_request {
     enum queue_what what;
@@ -197,7 +202,7 @@ void queue_request_submit(struct queue *q, struct queue_request *r); /* done is 
 void queue_request_destroy(struct queue_request **r);
 int queue_request_wait(struct queue *q, struct queue_request *r, struct err *err); /* tools; never on a reactor */
 
-/* --- reading ------------------------------------------------------------------------------------------------------- */
+/* --- reading ------------------------------------------------------------------------------------------------------ */
 
 /* The entry, young or not, decoded into mem. False: unknown or ended. Any thread; opens its own short reader when v is
  * NULL. v: a reader that was just begun, or the view of an operation, which then sees what was emitted before. */
@@ -205,8 +210,8 @@ bool queue_entry_get(struct queue *q, struct journal_view *v, uint64_t id, struc
 void queue_entry_id_print(uint64_t id, char out[17]); /* as people see it: hex, at least 8 digits */
 bool queue_entry_id_parse(slice text, uint64_t *id);
 
-/* All entries in order of id from `from` on, in slices: at most max callbacks, young ones included; returns the id to go
- * on from, 0 at the end. The callback returns false to stop. */
+/* All entries in order of id from `from` on, young ones included: at most max callbacks; returns the id to go on from,
+ * 0 at the end. The callback may take its time, and returns false to stop. */
 typedef bool queue_entry_fn(void *arg, const struct queue_entry *e);
 uint64_t queue_each(struct queue *q, uint64_t from, unsigned max, queue_entry_fn *fn, void *arg);
 /* Entries of one destination, held ones included, in order of id; as queue_each. */
@@ -222,7 +227,8 @@ typedef bool queue_dest_fn(void *arg, const struct queue_dest *d);
 /* All destinations that have entries, in order of their ids; the callback may take its time, and returns false to stop.
  * After opening, the scheduler learns from it what there is. */
 void queue_dests(struct queue *q, queue_dest_fn *fn, void *arg);
-bool queue_has(struct journal_view *v, struct queue *q, slice channel, slice host); /* is anything queued there? In a tx, too */
+/* Is anything queued there? v: the view of an operation, or NULL. */
+bool queue_has(struct journal_view *v, struct queue *q, slice channel, slice host);
 bool queue_channel_is_stopped(struct queue *q, slice channel); /* any thread, cheap */
 
 /* Counts of one channel, or of all when it is empty. Any thread. */
@@ -237,7 +243,7 @@ OWNED json_t *queue_ledger(struct queue *q, struct journal_view *v);
 /* Recount Q1-Q4, one line a fault; their number, or -1. */
 int queue_check(struct queue *q, journal_say_fn *say, void *arg, struct err *err);
 
-/* --- for the scheduler --------------------------------------------------------------------------------------------- */
+/* --- for the scheduler -------------------------------------------------------------------------------------------- */
 
 struct queue_brief { /* what the scheduler must know of an entry */
     uint64_t id, dest;

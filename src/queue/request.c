@@ -151,20 +151,9 @@ static void change_emit(struct run *x)
 /* What the request brings along. Before the entry ends, so that a body both refer to keeps its octets. */
 static int additions_emit(struct run *x, struct err *err)
 {
-    for (struct queue_addition *a = x->pub->additions; a != NULL; a = a->next) {
-        struct queue_entry e = a->entry;
-
-        if (a->body != NULL)
-            e.view = (struct body_view){ .body_id = journal_emit_body(x->tx, a->body),
-                                         .body_bytes = (uint32_t)body_writer_bytes(a->body) };
-        if (a->body == NULL && a->header.len != 0) {
-            e.view.header_id = journal_emit_octets(x->tx, a->header);
-            e.view.header_bytes = (uint32_t)a->header.len;
-        }
-        a->id = emit_entry(x->queue, x->tx, &e, x->pub->what != QUEUE_PUT, err);
-        if (a->id == 0)
+    for (struct queue_addition *a = x->pub->additions; a != NULL; a = a->next)
+        if (queue_emit_addition(x->queue, x->tx, a, err) == 0)
             return -1;
-    }
     return 0;
 }
 
@@ -360,21 +349,12 @@ static void on_done(struct journal_op *op)
 
 /* --- submitting --------------------------------------------------------------------------------------------------- */
 
-static uint64_t addition_bytes(const struct queue_addition *a)
-{
-    uint64_t bytes = RECORDS_BYTES + a->header.len + (uint64_t)a->entry.rcpt_count * OUTCOME_BYTES;
-
-    if (a->body != NULL && !body_writer_is_spooled(a->body))
-        bytes += body_writer_bytes(a->body);
-    return bytes;
-}
-
 static uint32_t request_bytes(const struct queue_request *r)
 {
     uint64_t bytes = RECORDS_BYTES + (uint64_t)r->outcome_count * OUTCOME_BYTES + r->deliver_bytes;
 
     for (const struct queue_addition *a = r->additions; a != NULL; a = a->next)
-        bytes += addition_bytes(a);
+        bytes += queue_addition_bytes(a);
     return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
 }
 

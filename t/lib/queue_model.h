@@ -4,9 +4,9 @@
  *           seed and from which of its steps succeeded, so another process can work it out again from the lines
  *           "S client n" (sent) and "A client n 0|1" (answered; 1: it happened) alone. An entry is known by its session
  *           text "client.n.part".
- *           queue_model_compare holds a queue against it: entries with every recipient, bodies, totals, what is stopped.
+ *           qm_compare holds a queue against it: entries with every recipient, bodies, totals, what is stopped.
  *           A step that was sent and not answered may have happened or not; the model follows what is found.
- * Clock:    step n happens at QUEUE_SITE_MS + 1000 n; queue_model_clock sets it. It is the same for all clients of a
+ * Clock:    step n happens at QUEUE_SITE_MS + 1000 n; qm_clock sets it. It is the same for all clients of a
  *           round.
  */
 #ifndef T_QUEUE_MODEL_H
@@ -86,8 +86,8 @@ struct qm_op {
 /* step, done and arg are filled; the rest is zero. */
 void qm_op_submit(struct qm_op *op, struct queue_site *site, const struct qm *m);
 void qm_op_free(struct qm_op *op);
-/* Run one step of each client at once and wait; the model follows. mark: called for each line of the log, or NULL; it is
- * called under a lock. Returns how many were refused. */
+/* Run one step of each client at once and wait; the model follows. mark: called for each line of the log, or NULL,
+ * under a lock. Returns how many were refused. */
 typedef void qm_mark_fn(void *arg, const char *line);
 unsigned qm_round(struct qm *m, struct queue_site *site, qm_mark_fn *mark, void *arg);
 void qm_clock(const struct qm *m, struct queue_site *site);

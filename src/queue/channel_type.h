@@ -62,8 +62,8 @@ struct job_result {
     int (*deliver)(struct journal_tx *tx, struct queue_request *r, struct err *err);
     void *deliver_arg;
     uint32_t deliver_bytes;
-    struct queue_addition *additions; /* routed copies (process channel); slices and list: any memory until `done`; their
-                                         body writers are taken over */
+    struct queue_addition *additions; /* routed copies (process channel): in memory that lives until `done`; the body
+                                         writers are taken over */
     /* On the scheduler's thread, once, perhaps after job_end; may be NULL. QUEUE_OK: durable. QUEUE_GONE: the entry had
      * ended. QUEUE_TEMP, QUEUE_FULL: only with deliver or not_tried, or when the scheduler stops: not recorded. */
     void (*done)(void *arg, enum queue_result result);
@@ -80,8 +80,8 @@ void job_more(struct channel_job *job, unsigned max, struct reactor *reactor, vo
 
 enum job_verdict {
     JOB_OK,          /* the destination works */
-    JOB_UNREACHABLE, /* no connection, greeting refused, DNS temporary: entries wait, one probe at a time. When the job had
-                        no result at all its first entry counts as attempted, with status and diag. */
+    JOB_UNREACHABLE, /* no connection, greeting refused, DNS temporary: entries wait, one probe at a time. When the job
+                        had no result at all its first entry counts as attempted, with status and diag. */
     JOB_LIMITED,     /* it refused another connection (421 at greeting): fewer at once; the only one: as unreachable */
     JOB_STOPPED,     /* we stop */
 };

@@ -1,18 +1,19 @@
 /* scheduler.h - who is due, and who may run: the Job Controller.
  *
  * Model:    one thread. Each destination with entries has a small record in memory (under 300 octets); those that wait
- *           for a time stand in a heap, those that may run in rings: of channels in their pool, of destinations in their
+ *           for a time stand in a heap, those that may run in rings: channels in their pool, destinations in their
  *           channel, served in turn, so that none waits for another. New entries come from queue's watch and are run at
  *           once, without reading a table; deferred ones are looked up when due (queue_due), never by scanning; what is
  *           looked up is what a job is about to take. Warnings and returns are looked up by notice time.
  * Growth:   a destination starts with one job; each success lets it have one more, up to one per threaddepth waiting
- *           messages, host_jobs, maxjobs and job_limit. JOB_LIMITED takes it back to what ran besides, without growth for
- *           a minute. JOB_UNREACHABLE makes it *dead*: its entries stay untouched, one job with one message probes it after
- *           dead_retry_min_s, doubled up to dead_retry_max_s, if something is due then; the first answer opens it again.
- * Slowness: a job whose worker says nothing for SCHEDULER_STALL_MS is *stalled*, its destination *slow* until a success:
- *           one job at a time, and all slow destinations together use at most half of the pool. Stalled jobs count
- *           against at most half of job_limit, so that the other half turns over whatever hangs; all together never more
- *           than SCHEDULER_STALL_FACTOR times job_limit. (A job_limit of 1 stays 1.)
+ *           messages, host_jobs, maxjobs and job_limit. JOB_LIMITED takes it back to what ran besides, without growth
+ *           for a minute. JOB_UNREACHABLE makes it *dead*: its entries stay untouched, one job with one message probes
+ *           it after dead_retry_min_s, doubled up to dead_retry_max_s, if something is due then; the first answer opens
+ *           it again.
+ * Slowness: a job whose worker says nothing for SCHEDULER_STALL_MS is *stalled*, its destination *slow* until a
+ *           success: one job at a time, and all slow destinations together use at most half of the pool. Stalled jobs
+ *           count for at most half of job_limit, so that the other half turns over whatever hangs; all together never
+ *           more than SCHEDULER_STALL_FACTOR times job_limit. (A job_limit of 1 stays 1.)
  * Order:    within a destination by priority and due time; when more than SCHEDULER_FAIR_AT wait, senders (user, else
  *           domain, else address) take turns among those in view: the first SCHEDULER_VIEW due ones and new arrivals.
  * Times:    wall clock for due times, monotonic for waits. A step of the clock is noticed within a second, and the heap
@@ -41,7 +42,7 @@ struct scheduler;
 struct scheduler_setup {
     struct queue *queue; /* attached; its watch is set */
     struct journal *journal;
-    struct pool *helpers;      /* composing notices, reading the list of destinations at start; NULL: on the thread itself */
+    struct pool *helpers;      /* composing notices, reading the list of destinations; NULL: on the thread itself */
     const struct clock *clock;
     struct conf_set *conf;     /* referenced */
     struct txlog *log;         /* may be NULL */
@@ -53,8 +54,9 @@ struct scheduler_setup {
 /* Jobs may start before it returns. */
 int scheduler_new(struct scheduler **out, const struct scheduler_setup *s, struct err *err);
 void scheduler_reload(struct scheduler *s, struct conf_set *conf);
-void scheduler_stop(struct scheduler *s);      /* no more jobs; running ones end; waits at most stop_grace_ms (a driven one: not) */
-void scheduler_destroy(struct scheduler **s);  /* no job is left; what results are under way is waited for */
+/* No more jobs; waits at most stop_grace_ms for those that run (a driven one does not wait). */
+void scheduler_stop(struct scheduler *s);
+void scheduler_destroy(struct scheduler **s); /* no job is left; what results are under way is waited for */
 
 /* Everything of the channel, of the destination, or (both empty) of all is due now; dead destinations are probed. */
 void scheduler_run(struct scheduler *s, slice channel, slice host);
@@ -64,7 +66,7 @@ void scheduler_run(struct scheduler *s, slice channel, slice host);
 struct dest_row {
     uint64_t dest;
     char channel[CHANNEL_NAME_MAX + 1], host[QUEUE_HOST_MAX + 1];
-    uint64_t waiting, active, deferred, held; /* entries; waiting: due (counted up to 1,000 where they are not in view) */
+    uint64_t waiting, active, deferred, held; /* entries; waiting: due, counted up to 1,000 unless in view */
     unsigned jobs, concurrency;
     bool is_dead, is_slow;
     int64_t next_ms, oldest_ms; /* wall; 0: none, or now */

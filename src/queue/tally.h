@@ -1,7 +1,7 @@
 /* tally.h - what passed through each channel since the start: the legacy's channel counters.
  *
- * Model:    per channel a row of numbers, made when something is added for the first time; for trend and health, lost at
- *           shutdown. Stored messages are not here: queue_sum knows them.
+ * Model:    per channel a row of numbers, made when something is added for the first time; for trend and health, lost
+ *           at shutdown. Stored messages are not here: queue_sum knows them.
  * Threads:  any.
  */
 #ifndef QUEUE_TALLY_H
@@ -44,7 +44,8 @@ struct tally;
 OWNED struct tally *tally_new(void);
 void tally_destroy(struct tally **t);
 /* Names beyond CHANNEL_NAME_MAX are cut; after CHANNELS_MAX channels new ones are not counted. t may be NULL. */
-void tally_add(struct tally *t, slice channel, enum tally_kind kind, int64_t messages, int64_t recipients, int64_t bytes);
+void tally_add(struct tally *t, slice channel, enum tally_kind kind, int64_t messages, int64_t recipients,
+               int64_t bytes);
 void tally_add_number(struct tally *t, slice channel, enum tally_number n, int64_t add);
 
 struct tally_row {

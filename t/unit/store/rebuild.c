@@ -1,5 +1,5 @@
-/* rebuild.c - the store while its index is made anew behind its back: who has to wait, who comes first, and that the end
- * is the same. */
+/* rebuild.c - the store while its index is made anew behind its back: who has to wait, who comes first, and that the
+ * end is the same. */
 #include "store_site.h"
 
 #include <time.h>

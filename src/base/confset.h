@@ -35,7 +35,7 @@ enum conf_section {
     CONF_LOG, /* struct log_conf */
     CONF_DNS,
     CONF_SMTP_CLIENT,
-    CONF_NOTICES,
+    CONF_NOTICES, /* struct notices_conf (queue/notice.h) */
     CONF_SECTIONS
 };
 

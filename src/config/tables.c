@@ -1,5 +1,7 @@
 #include "config/tables.h"
 
+#include <unistd.h>
+
 #include "auth/auth.h"
 #include "control/conf.h"
 #include "dir/dir.h"
@@ -10,6 +12,7 @@
 #include "net/conf.h"
 #include "pop3/pop3.h"
 #include "queue/conf.h"
+#include "queue/notice.h"
 #include "route/short.h"
 #include "smtp/smtp.h"
 #include "store/store.h"
@@ -35,6 +38,23 @@ static bool protocol_check(const struct listener_conf *l, keys_report_fn *report
     buf_free(&pointer);
     buf_free(&message);
     return false;
+}
+
+#define HOSTNAME_MAX 256
+
+/* A host without a name of its own in the document has the system's. */
+static unsigned read_server(struct conf_set *set, const json_t *value UNUSED, keys_report_fn *report UNUSED,
+                            void *arg UNUSED)
+{
+    /* The set is not published yet, so its sections may be written. */
+    struct server_conf *server = (struct server_conf *)(uintptr_t)set->section[CONF_SERVER];
+    char name[HOSTNAME_MAX] = "localhost";
+
+    if (server->hostname.len != 0)
+        return 0;
+    (void)gethostname(name, sizeof name - 1);
+    server->hostname = slice_dup(&set->mem, slice_str(name));
+    return 0;
 }
 
 static unsigned read_listeners(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
@@ -73,6 +93,15 @@ static unsigned read_channels(struct conf_set *set, const json_t *value, keys_re
                               &set->mem, report, arg);
 }
 
+static unsigned read_notices(struct conf_set *set, const json_t *value UNUSED, keys_report_fn *report UNUSED,
+                             void *arg UNUSED)
+{
+    const struct server_conf *server = set->section[CONF_SERVER];
+
+    notices_conf_complete((struct notices_conf *)(uintptr_t)set->section[CONF_NOTICES], server->hostname, &set->mem);
+    return 0;
+}
+
 static const void *channel_item(const struct conf_set *set, size_t i, slice *name)
 {
     const struct channels_conf *c = set->section[CONF_CHANNELS];
@@ -95,7 +124,7 @@ static const void *pool_item(const struct conf_set *set, size_t i, slice *name)
 
 /* In the order in which the manual and `config show --effective` have them. */
 const struct config_section config_sections[] = {
-    { CONF_SERVER, "server", &server_keys, NULL, NULL, NULL, NULL },
+    { CONF_SERVER, "server", &server_keys, read_server, NULL, NULL, NULL },
     { CONF_NET, "listeners", NULL, read_listeners, "Where is listened, by name; without it the usual ports.",
       &listener_keys, NULL },
     { CONF_NET, "net", &net_keys, NULL, NULL, NULL, NULL },
@@ -115,6 +144,7 @@ const struct config_section config_sections[] = {
       &channel_keys, channel_item },
     { CONF_CHANNELS, "pools", NULL, NULL, "Pools: how many jobs their channels share, by name.", &pool_keys,
       pool_item },
+    { CONF_NOTICES, "notices", &notices_keys, read_notices, NULL, NULL, NULL },
     { CONF_LOG, "log", &log_keys, NULL, NULL, NULL, NULL },
     { CONF_CONTROL, "control", &control_keys, NULL, NULL, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #define EXPIRED SLICE("4.4.7") /* RFC 3463 3.5: delivery time expired */
+#define BY_HAND SLICE("5.0.0")
 
 struct decision {
     const struct outcome_input *in;
@@ -50,7 +51,7 @@ static bool recipient_decide(const struct decision *d, unsigned i, struct queue_
         return true;
     }
     if (d->in->cause == CAUSE_RETURN_BY_HAND) {
-        *o = (struct queue_outcome){ .rcpt = i, .state = RCPT_RETURNED, .status = SLICE("5.0.0"), .diag = d->in->reason };
+        *o = (struct queue_outcome){ .rcpt = i, .state = RCPT_RETURNED, .status = BY_HAND, .diag = d->in->reason };
         return true;
     }
     if (d->is_too_old) { /* the last diagnostic is the best explanation there is */

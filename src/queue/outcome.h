@@ -37,7 +37,11 @@ struct outcome_input {
     uint32_t random;   /* for queue.jitter_percent */
 };
 
-enum outcome_to { TO_SENDER, TO_POSTMASTER, TO_POSTMASTER_DOUBLE /* the notice that could not be given to anyone else */ };
+enum outcome_to {
+    TO_SENDER,
+    TO_POSTMASTER,        /* a copy */
+    TO_POSTMASTER_DOUBLE, /* what nobody else can be told */
+};
 struct outcome_notice {
     enum dsn_kind kind;
     enum outcome_to to;

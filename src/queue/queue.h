@@ -84,7 +84,7 @@ enum queue_entry_flags {
     QUEUE_SMTPUTF8 = 2,    /* the envelope or header needs it */
     QUEUE_EXPANDED = 4,
     QUEUE_WARNED = 8,      /* a delay notice was sent */
-    QUEUE_DOUBLE_BOUNCE = 16, /* a notice about a notice, to postmaster: its failure ends silently */
+    QUEUE_DOUBLE_BOUNCE = 16, /* a notice to postmaster: its failure ends silently */
 };
 
 #define QUEUE_HOST_MAX 300

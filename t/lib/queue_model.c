@@ -493,21 +493,35 @@ void qm_clock(const struct qm *m, struct queue_site *site)
     atomic_store(&site->clock.fake_wall_ms, time_of(n));
 }
 
+/* After a crash some may be a step behind: they come first, so that all of a round have the same time. */
+static uint32_t round_begin(const struct qm *m, struct queue_site *site, struct round *r)
+{
+    uint32_t n = UINT32_MAX;
+
+    for (uint32_t i = 0; i < m->client_count; i++)
+        n = m->clients[i].sent < n ? m->clients[i].sent : n;
+    for (uint32_t i = 0; i < m->client_count; i++)
+        r->under_way += m->clients[i].sent == n;
+    atomic_store(&site->clock.fake_wall_ms, time_of(n + 1));
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_cond_init(&r->cond, NULL);
+    return n;
+}
+
 unsigned qm_round(struct qm *m, struct queue_site *site, qm_mark_fn *mark, void *arg)
 {
-    struct round r = { .under_way = m->client_count, .mark = mark, .arg = arg };
+    struct round r = { .mark = mark, .arg = arg };
     struct qm_op *ops = mem_alloc_array(m->client_count, sizeof *ops);
+    uint32_t n = round_begin(m, site, &r);
     unsigned refused = 0;
 
-    pthread_mutex_init(&r.lock, NULL);
-    pthread_cond_init(&r.cond, NULL);
     for (uint32_t i = 0; i < m->client_count; i++) {
         char line[80];
 
+        if (m->clients[i].sent != n)
+            continue;
         qm_next(m, i, &ops[i].step);
         m->clients[i].sent++;
-        if (i == 0)
-            qm_clock(m, site);
         ops[i].done = round_done;
         ops[i].arg = &r;
         snprintf(line, sizeof line, "S %u %u\n", i, ops[i].step.n);
@@ -522,6 +536,8 @@ unsigned qm_round(struct qm *m, struct queue_site *site, qm_mark_fn *mark, void 
         pthread_cond_wait(&r.cond, &r.lock);
     pthread_mutex_unlock(&r.lock);
     for (uint32_t i = 0; i < m->client_count; i++) {
+        if (ops[i].site == NULL)
+            continue;
         refused += !ops[i].happened && ops[i].step.what != QM_REFUSED;
         round_apply(m, &ops[i]);
         qm_op_free(&ops[i]);

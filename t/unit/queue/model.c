@@ -12,6 +12,7 @@
 #include "base/diag.h"
 #include "base/random.h"
 #include "queue_model.h"
+#include "reactor/thread.h"
 
 struct fixture {
     char dir[64];
@@ -139,6 +140,7 @@ static void model__all_is_there_after_a_restart(void **state)
     struct fixture *f = *state;
 
     for (unsigned i = 0; i < 12; i++) {
+        f->setup.with_background = i % 2 == 0; /* the queue is whole at once all the same */
         fixture_open(f, i % 3 == 2);
         fixture_sound(f, i % 3 == 2 ? "after a rebuild" : "after a restart");
         rounds(f, 17);
@@ -204,6 +206,79 @@ static void model__segments_may_be_emptied_in_any_order(void **state)
         fail_msg("%s%s", f->said, err.text);
 }
 
+/* --- readers meanwhile -------------------------------------------------------------------------------------------- */
+
+struct reader_of_queue {
+    struct fixture *f;
+    struct thread thread;
+    _Atomic bool stop;
+    unsigned looks, faults;
+    uint64_t last_id;
+};
+
+static bool rising(void *arg, const struct queue_entry *e)
+{
+    struct reader_of_queue *r = arg;
+
+    r->faults += e->id <= r->last_id || e->rcpt_count == 0;
+    r->last_id = e->id;
+    return true;
+}
+
+static bool any_dest(void *arg, const struct queue_dest *d)
+{
+    struct reader_of_queue *r = arg;
+
+    r->faults += d->entries == 0 || d->recipients < d->entries || d->held > d->entries;
+    return true;
+}
+
+static void *reader_main(void *arg)
+{
+    struct reader_of_queue *r = arg;
+    struct queue_site *site = &r->f->site;
+    struct queue_brief due[16];
+    int64_t next;
+
+    while (!atomic_load(&r->stop)) {
+        struct err err = ERR_INIT;
+        uint64_t ids[4];
+
+        r->faults += queue_site_check(site, on_say, r->f, &err) != 0; /* the ledger closes at any moment */
+        r->last_id = 0;
+        queue_each(site->queue, 0, UINT32_MAX, rising, r);
+        queue_dests(site->queue, any_dest, r);
+        queue_notice_due(site->queue, QUEUE_SITE_MS, ids, 4, &next);
+        queue_due(site->queue, 4711, QUEUE_SITE_MS, NULL, NULL, due, 16, &next);
+        queue_tick(site->queue);
+        r->looks++;
+    }
+    return NULL;
+}
+
+static void model__readers_see_one_moment_only(void **state)
+{
+    struct fixture *f = *state;
+    struct reader_of_queue r = { .f = f };
+    struct err err = ERR_INIT;
+
+    f->setup.young_max = 40;
+    fixture_open(f, false);
+    assert_int_equal(thread_start(&r.thread, "reader", 0, reader_main, &r, &err), 0);
+    for (unsigned i = 0; i < 60; i++) {
+        rounds(f, 10);
+        clock_fake_advance(&f->site.clock, 300);
+        if (i % 8 == 0)
+            assert_int_equal(journal_roll(f->site.j, &err), 0);
+    }
+    atomic_store(&r.stop, true);
+    thread_join(&r.thread);
+    assert_true(r.looks > 0);
+    if (r.faults != 0)
+        fail_msg("%u faults in %u looks: %s", r.faults, r.looks, f->said);
+    fixture_sound(f, "after all");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(model__young_ones_grow_old, setup, teardown),
         cmocka_unit_test_setup_teardown(model__all_is_there_after_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(model__rebuilt_index_says_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(model__readers_see_one_moment_only, setup, teardown),
         cmocka_unit_test_setup_teardown(model__segments_may_be_emptied_in_any_order, setup, teardown),
     };
 

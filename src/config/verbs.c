@@ -5,6 +5,7 @@
 #include "config/server.h"
 #include "config/verb_config.h"
 #include "control/verb_journal.h"
+#include "control/verb_log.h"
 #include "control/verb_rpc.h"
 
 #define END { NULL, NULL, NULL }
@@ -39,7 +40,7 @@ static const struct verb_option user_set_options[] = {
     { "--name", "TEXT", "display name" },
     { "--quota", "OCTETS", "how much may be stored; 0: no limit" },
     { "--admin", "YES-NO", "may administer" },
-    { "--status", "WORD", "active or inactive" },
+    { "--status", "WORD", "active, inactive or hold" },
     END,
 };
 static const struct verb_option password_options[] = {
@@ -49,6 +50,22 @@ static const struct verb_option password_options[] = {
 static const struct verb_option show_options[] = {
     { "--effective", NULL, "with every default filled in" },
     { "--running", NULL, "what the daemon runs with" },
+    END,
+};
+static const struct verb_option log_find_options[] = {
+    { "--code", "LETTERS", "only these codes: E enqueued, D delivered, Q deferred, R returned, J refused …" },
+    { "--channel", "NAME", "only records from or to this channel" },
+    { "--since", "TIME", "2h, 3d, 08:30, 2026-11-21, 2026-11-21T08:30, yesterday" },
+    { "--until", "TIME", "the same" },
+    { "--limit", "N", "stop after so many" },
+    END,
+};
+static const struct verb_option log_tail_options[] = {
+    { "--code", "LETTERS", "only records with one of these codes" },
+    { "--channel", "NAME", "only records from or to this channel" },
+    { "--since", "TIME", "2h, 3d, 08:30, 2026-11-21, 2026-11-21T08:30, yesterday" },
+    { "--lines", "N", "how many (default 10)" },
+    { "--follow", NULL, "go on with what is written from now on" },
     END,
 };
 static const struct verb_option bench_options[] = {
@@ -112,6 +129,11 @@ static const struct verb rows[] = {
     { "rebuild", NULL, NULL, 0, 0, NULL, VERB_BOTH,
       "Throw the index away and rebuild it from the journal; a daemon does so at its next start", verb_run_rebuild,
       "rebuild" },
+    { "log", "find", "[TEXT]", 0, 1, log_find_options, VERB_ALONE,
+      "Records of the transaction log with TEXT in them: an address, a message id, a session, a host",
+      verb_run_log_find, NULL },
+    { "log", "tail", "[TEXT]", 0, 1, log_tail_options, VERB_ALONE, "The latest records of the transaction log",
+      verb_run_log_tail, NULL },
     { "bench", "journal", NULL, 0, 0, bench_options, VERB_ALONE,
       "Measure appends a second beside a raw loop of write and sync", verb_run_bench_journal, NULL },
     { "completion", NULL, "bash", 1, 1, NULL, VERB_ALONE, "Print a completion script for the shell",

@@ -21,7 +21,7 @@ struct client_setup {
     const struct protocol *protocol;
     void *service;
     struct net_addr addr;        /* with port; or a unix socket */
-    struct net_addr local;       /* len 0: the system chooses; else the port should be 0 */
+    struct net_addr local;       /* len 0, or of another family than addr: the system chooses */
     uint32_t connect_timeout_ms; /* > 0; then the session's own begins, which at first is net.handshake_timeout_s */
     void *arg;                   /* s->arg, also of the session that is returned */
     bool is_tls;                 /* TLS from the first octet (RFC 8314 3.3) */
@@ -31,6 +31,10 @@ struct client_setup {
 
 /* The worker owns it; never NULL. */
 struct session *client_connect(struct worker *w, const struct client_setup *c);
+
+/* Nothing can be written any more, but what the peer said before (a reply, then a reset) may lie in the input: step is
+ * called while it takes of it, and then the session ends. To be asked by steps that write without reading. */
+bool stream_is_lost(const struct stream *st);
 
 /* STARTTLS from our side, after the peer's go-ahead: input that is there already is dropped (RFC 3207 6: it was not
  * protected), queued output is flushed, then the handshake runs on a helper. Return STEP_WAIT afterwards; step is called

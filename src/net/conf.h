@@ -48,6 +48,8 @@
     K(STRS, sni, NULL, 0, 8500, NONE, SESSION, NULL,                                                                   \
       "Further certificates by the name that clients ask for: \"name=cert.pem,key.pem\".")                             \
     K(ENUM, min_version, 0, "1.2|1.3", 0, NONE, SESSION, NULL, "Oldest version of TLS that is accepted.")              \
+    K(STR, trust_file, "/etc/ssl/certs/ca-certificates.crt", 0, 4095, PATH, SESSION, NULL,                             \
+      "PEM file with the authorities whose certificates of other servers are believed; empty: none.")                  \
     K(BOOL, tickets, 1, 0, 1, NONE, SESSION, NULL, "Clients may resume a TLS session; keys change every 12 hours.")
 
 #define MEMORY_KEYS(K)                                                                                                 \

@@ -34,6 +34,9 @@ enum net_counter {
     NC_TLS_INJECTED,
     NC_SHORT_FILES,
     NC_USER_CLOSED,
+    NC_OUT_CONNECTED,
+    NC_OUT_FAILED,
+    NC_OUT_OPEN,
     NC_COUNT
 };
 extern struct counter net_counters[NC_COUNT];
@@ -42,6 +45,7 @@ extern struct counter net_counters[NC_COUNT];
  *
  *   PROXY --header--> TLS --done--> RUN --CLOSE, timeout, stop--> CLOSING --flushed--> DEAD
  *     \____ plain ____________________^ \--start_tls--> RETLS --done--> RUN
+ *   CONNECT --connected--> TLS or RUN        (net/client.h)
  *   any --failure--> DEAD
  *
  * PROXY    a PROXY header is awaited, nothing else is known of the peer
@@ -49,8 +53,9 @@ extern struct counter net_counters[NC_COUNT];
  * RUN      step is called
  * RETLS    STARTTLS: output is flushed, then the handshake runs
  * CLOSING  the output is flushed; step is not called any more
- * DEAD     out of every list; its memory goes with the later */
-enum phase { PHASE_PROXY, PHASE_TLS, PHASE_RUN, PHASE_RETLS, PHASE_CLOSING, PHASE_DEAD };
+ * DEAD     out of every list; its memory goes with the later
+ * CONNECT  of ours: the peer has not answered, or the failure is about to be told */
+enum phase { PHASE_PROXY, PHASE_TLS, PHASE_RUN, PHASE_RETLS, PHASE_CLOSING, PHASE_DEAD, PHASE_CONNECT };
 
 /* --- stream --- */
 
@@ -80,7 +85,10 @@ struct stream {
     bool is_eof;      /* nothing more will be read */
     bool is_broken;   /* nothing can be read or written */
     bool is_starved;  /* a framing call found too little since the step began */
-    bool is_tls_asked;
+    /* of clients: what TLS is asked for, and how it ended */
+    slice tls_name; /* in the session's memory */
+    bool tls_verify;
+    const char *tls_error;
 };
 
 enum flush { FLUSH_DONE, FLUSH_BLOCKED, FLUSH_BROKEN };
@@ -109,6 +117,9 @@ void session_farewell(struct session *s, void (*put)(struct session *s)); /* put
 void session_break(struct session *s);     /* close at once, nothing is flushed; memory goes later in this turn */
 void session_tls_begin(struct session *s); /* phase TLS or RETLS, everything is flushed: handshake */
 void session_tls_io(struct session *s);    /* the socket is ready in these phases */
+void session_tls_failed(struct session *s, const char *why);
+void session_connected(struct session *s); /* phase CONNECT: the socket is ready; client.c */
+void session_fail(struct session *s, const char *why); /* keep the first reason of its end; static text, or in mem */
 void session_print_peer(const struct session *s, struct buf *out);
 const struct net_conf *worker_net_conf(const struct worker *w); /* defaults when the set has none */
 
@@ -121,6 +132,7 @@ struct worker_private {
     uint64_t next_id;
     bool is_ready_posted;
     struct tls_context *tls;
+    struct tls_trust *trust; /* of clients; NULL until one is needed or set */
     struct net_limits *limits;
     struct buf spare[WORKER_SPARE_BUFFERS];
     unsigned spare_count;
@@ -137,6 +149,8 @@ void worker_ready(struct worker *w, struct session *s); /* step again, but let o
 struct buf worker_buffer_take(struct worker *w);
 void worker_buffer_give(struct worker *w, struct buf *b); /* b becomes empty */
 unsigned char *worker_scratch(struct worker *w);
+void worker_session_come(struct worker *w, struct session *s); /* id, lists, counts */
 void worker_session_gone(struct worker *w, struct session *s); /* out of lists and counts */
+struct tls_trust *worker_trust(struct worker *w);
 
 #endif

@@ -19,7 +19,7 @@ struct listing {
 
 struct listing_ask {
     struct post post;
-    struct server_worker *sw;
+    struct worker *worker;
     struct listing *listing;
 };
 
@@ -35,7 +35,8 @@ static void listing_unref(struct listing *l)
 
 static const char *phase_name(const struct session *s)
 {
-    static const char *const names[] = { "proxy", "handshake", "running", "handshake", "closing", "closed" };
+    static const char *const names[] = { "proxy", "handshake", "running", "handshake", "closing", "closed",
+                                        "connecting" };
 
     return s->phase < ARRAY_LEN(names) ? names[s->phase] : "?";
 }
@@ -73,7 +74,7 @@ static void on_listing(struct post *p)
     struct listing *l = ask->listing;
     struct buf rows = BUF_INIT;
 
-    LIST_FOREACH(&worker_private(&ask->sw->worker)->all, node)
+    LIST_FOREACH(&worker_private(ask->worker)->all, node)
     {
         struct session_row row;
         row_fill(LIST_ENTRY(node, struct session, link), &row);
@@ -104,20 +105,17 @@ static struct listing *listing_new(unsigned workers)
     return l;
 }
 
-void net_server_sessions(struct net_server *n, session_row_fn *fn, void *arg)
+void workers_list(struct worker *const *workers, unsigned count, session_row_fn *fn, void *arg)
 {
-    struct listing *l;
+    struct listing *l = listing_new(count);
     struct timespec until;
     struct buf rows;
 
-    if (!n->is_started)
-        return;
-    l = listing_new(n->worker_count);
-    for (unsigned i = 0; i < n->worker_count; i++) {
+    for (unsigned i = 0; i < count; i++) {
         struct listing_ask *ask = mem_alloc(sizeof *ask);
-        ask->sw = &n->workers[i];
+        ask->worker = workers[i];
         ask->listing = l;
-        reactor_post(ask->sw->worker.reactor, &ask->post, on_listing);
+        reactor_post(ask->worker->reactor, &ask->post, on_listing);
     }
     deadline_after(&until, LISTING_WAIT_MS);
     pthread_mutex_lock(&l->lock);
@@ -133,6 +131,17 @@ void net_server_sessions(struct net_server *n, session_row_fn *fn, void *arg)
         fn(arg, &row);
     }
     buf_free(&rows);
+}
+
+void net_server_sessions(struct net_server *n, session_row_fn *fn, void *arg)
+{
+    struct worker *workers[WORKERS_MAX];
+
+    if (!n->is_started)
+        return;
+    for (unsigned i = 0; i < n->worker_count; i++)
+        workers[i] = &n->workers[i].worker;
+    workers_list(workers, n->worker_count, fn, arg);
 }
 
 /* --- a user's sessions -------------------------------------------------------------------------------------------- */

@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "net/server_internal.h"
 
-#define WORKERS_MAX 64
 #define FAREWELL_MS 1000 /* for the last words after the grace */
 #define STACK_BYTES (256u * 1024)
 

@@ -10,6 +10,8 @@
 #include "net/spawner_bind.h"
 #include "reactor/thread.h"
 
+#define WORKERS_MAX 64 /* indices of the workers; those of a client_pool begin here */
+
 struct served_protocol {
     slice name;
     const struct protocol *protocol;
@@ -99,6 +101,8 @@ void acceptors_close(struct server_worker *sw);
 void task_conf(struct server_worker *sw, struct conf_set *conf, struct tls_context *tls);
 void memory_watch_start(struct net_server *n);
 void memory_watch_stop(struct net_server *n);
+/* Rows of all sessions of these workers, called back on the calling thread. Waits at most 1 s. */
+void workers_list(struct worker *const *workers, unsigned count, session_row_fn *fn, void *arg);
 void deadline_after(struct timespec *ts, uint32_t ms);
 
 #endif

@@ -52,9 +52,15 @@ static void on_later(struct later *l)
         session_run(s);
 }
 
+void session_fail(struct session *s, const char *why)
+{
+    if (s->failure == NULL)
+        s->failure = why;
+}
+
 static void session_closed(struct session *s)
 {
-    if (s->is_opened && s->protocol->closed != NULL)
+    if ((s->is_opened || s->is_client) && s->protocol->closed != NULL)
         s->protocol->closed(s);
 }
 
@@ -136,6 +142,7 @@ void session_stop(struct session *s)
 {
     if (s->phase == PHASE_RUN && (s->step_state != STEP_WANT_READ || s->is_busy))
         return; /* session_run comes back to it */
+    session_fail(s, "stopped");
     session_farewell(s, s->protocol->stopping);
 }
 
@@ -213,8 +220,12 @@ static enum drive drive(struct session *s)
     switch (step) {
     case STEP_AGAIN:
         return DRIVE_AGAIN;
-    case STEP_WANT_READ:
-        return after_read(s, in_at);
+    case STEP_WANT_READ: {
+        const enum drive d = after_read(s, in_at);
+        if (d == DRIVE_CLOSE)
+            session_fail(s, "the peer closed the connection");
+        return d;
+    }
     case STEP_WANT_WRITE:
         stream_flush(st);
         return stream_out_pending(st) <= STREAM_OUT_LOW ? DRIVE_AGAIN : DRIVE_REST;
@@ -226,13 +237,26 @@ static enum drive drive(struct session *s)
     panic("session %llu: step returned %d", (unsigned long long)s->id, (int)step);
 }
 
+/* The connection is broken. A client may still have the peer's last words to read: "421", "552", and then a reset,
+ * because the peer did not read all that we had to say. */
+static void session_lost(struct session *s)
+{
+    if (s->is_client && s->phase == PHASE_RUN && s->step_state != STEP_WAIT) {
+        for (unsigned n = 0; n < STEPS_PER_TURN && stream_has_input(s->stream); n++) {
+            if (drive(s) != DRIVE_AGAIN)
+                break;
+        }
+    }
+    session_break(s);
+}
+
 /* Nothing more is to be done in this turn: write, give buffers back, wait. */
 static void session_rest(struct session *s)
 {
     struct stream *st = s->stream;
 
     if (stream_flush(st) == FLUSH_BROKEN) {
-        session_break(s);
+        session_lost(s);
         return;
     }
     if (s->phase == PHASE_RETLS && stream_out_pending(st) == 0) {
@@ -240,6 +264,7 @@ static void session_rest(struct session *s)
         return;
     }
     if (s->phase == PHASE_RUN && s->is_draining && s->step_state == STEP_WANT_READ && !s->is_busy) {
+        session_fail(s, "stopped");
         session_farewell(s, s->protocol->stopping);
         return;
     }
@@ -266,7 +291,11 @@ void session_run(struct session *s)
                 return;
             }
         }
-        const enum drive d = st->is_broken ? DRIVE_CLOSE : drive(s);
+        if (st->is_broken) {
+            session_lost(s);
+            return;
+        }
+        const enum drive d = drive(s);
         if (d == DRIVE_CLOSE) {
             session_farewell(s, NULL);
             return;
@@ -303,7 +332,7 @@ static bool session_wrote(struct session *s)
     const enum flush f = stream_flush(st);
 
     if (f == FLUSH_BROKEN) {
-        session_break(s);
+        session_lost(s);
         return false;
     }
     if (st->out_bytes != before)
@@ -359,6 +388,10 @@ static void on_io(struct io *io, unsigned events)
         on_proxy_input(s);
         return;
     }
+    if (s->phase == PHASE_CONNECT) {
+        session_connected(s);
+        return;
+    }
     if ((events & IO_WRITE) != 0)
         may_run = session_wrote(s) && s->step_state != STEP_WANT_READ && s->step_state != STEP_WAIT;
     if (s->phase == PHASE_RETLS && stream_out_pending(st) == 0) {
@@ -372,7 +405,7 @@ static void on_io(struct io *io, unsigned events)
     else if ((events & IO_READ) != 0 && stream_fill(st))
         may_run = true;
     if (st->is_broken)
-        session_break(s);
+        session_lost(s);
     else if (may_run || s->is_woken)
         session_run(s);
     else
@@ -383,7 +416,20 @@ static void on_timer(struct timer *t)
 {
     struct session *s = CONTAINER_OF(t, struct session, timer);
 
+    if (s->phase == PHASE_CONNECT) { /* also the way in which a failure at once is told */
+        if (s->failure == NULL)
+            session_fail(s, (const char *)arena_printf(&s->mem, "no connection within %u s",
+                                                       (s->timeout_ms + 999) / 1000).ptr);
+        counter_add(&net_counters[NC_OUT_FAILED], 1);
+        session_break(s);
+        return;
+    }
     counter_add(&net_counters[NC_TIMEOUTS], 1);
+    if (s->is_client && (s->phase == PHASE_TLS || s->phase == PHASE_RETLS)) {
+        session_tls_failed(s, "the peer did not finish the handshake in time");
+        return;
+    }
+    session_fail(s, "timed out");
     if (s->phase == PHASE_RUN)
         session_farewell(s, s->protocol->timed_out);
     else

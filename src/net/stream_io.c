@@ -12,10 +12,11 @@ static bool would_block(void)
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-static void broken(struct stream *st)
+static void broken(struct stream *st, const char *why)
 {
     if (!st->is_broken)
         counter_add(&net_counters[NC_BROKEN], 1);
+    session_fail(st->session, why);
     st->is_broken = true;
     st->is_eof = true;
 }
@@ -51,7 +52,7 @@ static size_t receive(struct stream *st, unsigned char *to, size_t room)
     if (n == 0)
         st->is_eof = true;
     else if (!would_block())
-        broken(st);
+        broken(st, strerrordesc_np(errno));
     return 0;
 }
 
@@ -78,7 +79,7 @@ static bool fill_tls(struct stream *st)
     in_make_room(st);
     switch (tls_stream_read(st->tls, &st->in, &plain)) {
     case TLS_BROKEN:
-        broken(st);
+        broken(st, (const char *)arena_printf(&st->session->mem, "TLS: %s", tls_stream_error(st->tls)).ptr);
         break;
     case TLS_CLOSED:
         st->is_eof = true;
@@ -102,9 +103,15 @@ bool stream_fill(struct stream *st)
 
 static enum flush flush_failed(struct stream *st)
 {
+    const char *why = strerrordesc_np(errno);
+
     if (would_block())
         return FLUSH_BLOCKED;
-    broken(st);
+    if (st->session->is_client) { /* what the peer said before: session_lost */
+        while (!st->is_eof && !st->is_broken && st->in.len - st->in_at < STREAM_IN_MAX && stream_fill(st))
+            continue;
+    }
+    broken(st, why);
     return FLUSH_BROKEN;
 }
 
@@ -113,7 +120,7 @@ static enum flush file_is_short(struct stream *st)
     counter_add(&net_counters[NC_SHORT_FILES], 1);
     diag_error("net", "session %llu: a file is shorter than what was announced to the peer",
                (unsigned long long)st->session->id);
-    broken(st);
+    broken(st, "a file of ours is too short");
     return FLUSH_BROKEN;
 }
 
@@ -176,7 +183,7 @@ static enum flush write_tls(struct stream *st, size_t *wrote)
         part = slice_of(scratch, (size_t)n);
     }
     if (tls_stream_write(st->tls, part) != TLS_DONE) {
-        broken(st);
+        broken(st, "TLS failed");
         return FLUSH_BROKEN;
     }
     if (is_text)

@@ -1,54 +1,17 @@
 #include "net/tls.h"
 
-#include <mbedtls/ctr_drbg.h>
-#include <mbedtls/entropy.h>
 #include <mbedtls/error.h>
-#include <mbedtls/ssl.h>
-#include <mbedtls/ssl_ticket.h>
 #include <psa/crypto.h>
 
 #include "base/diag.h"
 #include "base/mem.h"
-#include "base/snap.h"
 #include "net/internal.h"
 #include "net/tls_file.h"
+#include "net/tls_internal.h"
 
 #define TICKET_LIFETIME_S 43200 /* then a new key; the one before is still understood */
 #define TICKETS_PER_HANDSHAKE 1
 #define READ_ROOM 4096
-
-/* Random numbers and ticket keys live on over reloads. Each locks itself (MBEDTLS_THREADING_C). */
-struct tls_keys {
-    struct snap snap; /* first */
-    mbedtls_entropy_context entropy;
-    mbedtls_ctr_drbg_context random;
-    mbedtls_ssl_ticket_context tickets;
-};
-
-struct tls_cert {
-    slice name; /* "mail.example.org", "*.example.org"; empty: the default one */
-    mbedtls_x509_crt chain;
-    mbedtls_pk_context key;
-};
-
-/* shared, immutable */
-struct tls_context {
-    struct snap snap; /* first */
-    struct tls_keys *keys;
-    mbedtls_ssl_config config;
-    struct arena mem;
-    struct tls_cert *certs; /* [0] is the default */
-    size_t cert_count;
-};
-
-/* owner: the session's worker, or the helper that runs its handshake */
-struct tls_stream {
-    struct tls_context *context;
-    mbedtls_ssl_context ssl;
-    struct buf wire_in, wire_out;
-    size_t wire_at; /* octets of wire_in already used */
-    char error[96];
-};
 
 /* Fast in hardware first: AES-GCM where the processor knows AES, else ChaCha20. */
 static const int suites_aes[] = {
@@ -89,7 +52,7 @@ static bool has_aes(void)
 #endif
 }
 
-static int tls_error(struct err *err, int code, const char *what)
+int tls_error(struct err *err, int code, const char *what)
 {
     char text[96];
 
@@ -139,6 +102,8 @@ static void context_destroy(struct snap *snap)
         mbedtls_pk_free(&c->certs[i].key);
     }
     arena_free(&c->mem);
+    if (c->is_client)
+        mbedtls_x509_crt_free(&c->trust);
     if (c->keys != NULL)
         snap_unref(&c->keys->snap);
     mem_free(c);
@@ -240,20 +205,28 @@ static int on_ticket(void *arg, mbedtls_ssl_session *session, unsigned char *tic
     return rc;
 }
 
-static int config_fill(struct tls_context *c, const struct tls_conf *conf, struct err *err)
+int tls_config_common(struct tls_context *c, int endpoint, uint32_t min_version, struct err *err)
 {
     mbedtls_ssl_config *m = &c->config;
-    int rc = mbedtls_ssl_config_defaults(m, MBEDTLS_SSL_IS_SERVER, MBEDTLS_SSL_TRANSPORT_STREAM,
-                                         MBEDTLS_SSL_PRESET_DEFAULT);
+    const int rc = mbedtls_ssl_config_defaults(m, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
 
-    if (rc == 0)
-        rc = mbedtls_ssl_conf_own_cert(m, &c->certs[0].chain, &c->certs[0].key);
     if (rc != 0)
         return tls_error(err, rc, "setting up TLS");
     mbedtls_ssl_conf_rng(m, mbedtls_ctr_drbg_random, &c->keys->random);
     mbedtls_ssl_conf_ciphersuites(m, has_aes() ? suites_aes : suites_chacha);
-    mbedtls_ssl_conf_min_tls_version(m, conf->min_version == 1 ? MBEDTLS_SSL_VERSION_TLS1_3
-                                                               : MBEDTLS_SSL_VERSION_TLS1_2);
+    mbedtls_ssl_conf_min_tls_version(m, min_version == 1 ? MBEDTLS_SSL_VERSION_TLS1_3 : MBEDTLS_SSL_VERSION_TLS1_2);
+    return 0;
+}
+
+static int config_fill(struct tls_context *c, const struct tls_conf *conf, struct err *err)
+{
+    mbedtls_ssl_config *m = &c->config;
+
+    if (tls_config_common(c, MBEDTLS_SSL_IS_SERVER, conf->min_version, err) < 0)
+        return -1;
+    const int rc = mbedtls_ssl_conf_own_cert(m, &c->certs[0].chain, &c->certs[0].key);
+    if (rc != 0)
+        return tls_error(err, rc, "setting up TLS");
     mbedtls_ssl_conf_sni(m, on_sni, c);
     if (conf->tickets) {
         mbedtls_ssl_conf_session_tickets_cb(m, mbedtls_ssl_ticket_write, on_ticket, &c->keys->tickets);
@@ -262,11 +235,9 @@ static int config_fill(struct tls_context *c, const struct tls_conf *conf, struc
     return 0;
 }
 
-struct tls_context *tls_context_new(const struct tls_setup *setup, struct err *err)
+struct tls_context *tls_context_make(struct tls_context *old, struct err *err)
 {
-    const struct tls_conf *conf = setup->conf;
     struct tls_context *c;
-    bool is_ok = false;
 
     if (psa_crypto_init() != PSA_SUCCESS) {
         err_set(err, ERR_TEMP, "the crypto library cannot be initialised");
@@ -276,12 +247,23 @@ struct tls_context *tls_context_new(const struct tls_setup *setup, struct err *e
     snap_init(&c->snap, context_destroy);
     mbedtls_ssl_config_init(&c->config);
     arena_init(&c->mem, 512);
-    if (setup->old != NULL)
-        c->keys = CONTAINER_OF(snap_ref(&setup->old->keys->snap), struct tls_keys, snap);
+    if (old != NULL)
+        c->keys = CONTAINER_OF(snap_ref(&old->keys->snap), struct tls_keys, snap);
     else
         c->keys = keys_new(err);
     if (c->keys == NULL)
-        goto out;
+        tls_context_unref(&c);
+    return c;
+}
+
+struct tls_context *tls_context_new(const struct tls_setup *setup, struct err *err)
+{
+    const struct tls_conf *conf = setup->conf;
+    struct tls_context *c = tls_context_make(setup->old, err);
+    bool is_ok = false;
+
+    if (c == NULL)
+        return NULL;
     c->certs = arena_alloc_array(&c->mem, conf->sni.count + 1, sizeof *c->certs);
     const slice cert = conf->certificate.len > 0 ? conf->certificate : SLICE("tls/cert.pem");
     const slice key = conf->key.len > 0               ? conf->key
@@ -376,7 +358,16 @@ enum tls_result tls_stream_handshake(struct tls_stream *t)
 {
     const int rc = mbedtls_ssl_handshake(&t->ssl);
 
-    return rc == 0 ? TLS_DONE : result_of(t, rc);
+    if (rc != 0)
+        return result_of(t, rc);
+    if (!t->context->is_client)
+        return TLS_DONE;
+    tls_client_judge(t);
+    if (!t->must_verify || t->doubt[0] == '\0')
+        return TLS_DONE;
+    snprintf(t->error, sizeof t->error, "%s", t->doubt);
+    mbedtls_ssl_send_alert_message(&t->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+    return TLS_BROKEN;
 }
 
 enum tls_result tls_stream_read(struct tls_stream *t, struct buf *out, uint64_t *bytes)
@@ -385,6 +376,8 @@ enum tls_result tls_stream_read(struct tls_stream *t, struct buf *out, uint64_t 
     for (;;) {
         buf_reserve(out, READ_ROOM);
         const int rc = mbedtls_ssl_read(&t->ssl, out->ptr + out->len, out->cap - out->len);
+        if (rc == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+            continue; /* a client that does not resume */
         if (rc <= 0)
             return result_of(t, rc);
         out->len += (size_t)rc;

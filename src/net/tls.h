@@ -1,10 +1,12 @@
-/* tls.h - server side TLS over mbedTLS: contexts with certificates, and the state of one connection.
+/* tls.h - TLS over mbedTLS: contexts with certificates, and the state of one connection, of either side.
  *
  * Model:    a context is made of the configuration, immutable and counted; a reload makes a new one. One connection
  *           works on memory: octets from the wire are offered, octets for the wire are taken, so that a handshake can
  *           run on a helper thread while nobody touches the socket. Afterwards records are read and written on the
  *           reactor through the same calls.
- * Threads:  a context from any; a connection from one thread at a time.
+ *           A client's side begins with a tls_trust, which is cheap: the certificates in tls.trust_file are read at the
+ *           first connection, so that a server that sends no mail never pays for them.
+ * Threads:  a context or trust from any; a connection from one thread at a time.
  */
 #ifndef NET_TLS_H
 #define NET_TLS_H
@@ -43,6 +45,17 @@ void tls_stream_close_notify(struct tls_stream *t);
 const char *tls_stream_version(const struct tls_stream *t);
 const char *tls_stream_cipher(const struct tls_stream *t);
 const char *tls_stream_error(const struct tls_stream *t); /* of the last TLS_BROKEN; static text */
+
+/* --- the client's side -------------------------------------------------------------------------------------------- */
+
+struct tls_trust;
+
+OWNED struct tls_trust *tls_trust_new(const struct tls_conf *conf); /* NULL: the defaults */
+struct tls_trust *tls_trust_ref(struct tls_trust *t);
+void tls_trust_unref(struct tls_trust **t); /* NULL allowed */
+/* server_name: see net/client.h. May read files: not for a reactor. NULL and err. */
+OWNED struct tls_stream *tls_stream_client(struct tls_trust *t, slice server_name, bool must_verify, struct err *err);
+const char *tls_stream_doubt(const struct tls_stream *t); /* why the peer's certificate is not believed; NULL: it is */
 
 const char *tls_library(void); /* name and version, for people */
 

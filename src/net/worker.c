@@ -28,6 +28,9 @@ struct counter net_counters[NC_COUNT] = {
     [NC_SHORT_FILES] = { "net.short_files", "connections cut because a file was too short", COUNTER_TOTAL, 0 },
     [NC_USER_CLOSED] = { "net.user_closed", "connections closed because their user was disabled, deleted or got a new "
                                             "password", COUNTER_TOTAL, 0 },
+    [NC_OUT_CONNECTED] = { "net.out_connected", "connections made to others", COUNTER_TOTAL, 0 },
+    [NC_OUT_FAILED] = { "net.out_failed", "attempts to connect to others that failed", COUNTER_TOTAL, 0 },
+    [NC_OUT_OPEN] = { "net.out_open", "connections to others open now, or being made", COUNTER_GAUGE, 0 },
 };
 
 /* What a set without the section (tests) gets: the table's defaults that this room reads. */
@@ -89,6 +92,26 @@ void worker_conf_set(struct worker *w, struct conf_set *conf, struct tls_context
         tls_context_ref(tls);
     tls_context_unref(&wp->tls);
     wp->tls = tls;
+    tls_trust_unref(&wp->trust);
+}
+
+void worker_trust_set(struct worker *w, struct tls_trust *trust)
+{
+    struct worker_private *wp = worker_private(w);
+
+    if (trust != NULL)
+        tls_trust_ref(trust);
+    tls_trust_unref(&wp->trust);
+    wp->trust = trust;
+}
+
+struct tls_trust *worker_trust(struct worker *w)
+{
+    struct worker_private *wp = worker_private(w);
+
+    if (wp->trust == NULL)
+        wp->trust = tls_trust_new(w->conf != NULL ? conf_section(w->conf, CONF_TLS) : NULL);
+    return wp->trust;
 }
 
 /* --- buffers ------------------------------------------------------------------------------------------------------ */
@@ -188,17 +211,14 @@ struct session *worker_adopt(struct worker *w, const struct listener_conf *liste
     s->protocol = protocol;
     s->listener = listener;
     s->service = service;
-    s->id = next_id(w);
     s->began_ms = clock_wall_ms(reactor_clock(w->reactor));
     s->is_counted = wp->limits != NULL;
     session_init(s, w, fd);
     addrs_get(s, fd, peer);
     if (s->local.len > 0 && s->local.sa.sa_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int)); /* replies are whole when we write */
-    list_push_back(&wp->all, &s->link);
-    idmap_put(&w->sessions, s->id, s);
+    worker_session_come(w, s);
     counter_add(&net_counters[NC_ACCEPTED], 1);
-    counter_add(&net_counters[NC_OPEN], 1);
     session_timeout(s, conf->handshake_timeout_s * 1000);
     if (listener->proxy_protocol && is_trusted_proxy(conf, &s->peer)) {
         s->phase = PHASE_PROXY;
@@ -209,6 +229,16 @@ struct session *worker_adopt(struct worker *w, const struct listener_conf *liste
     return s->phase == PHASE_DEAD ? NULL : s;
 }
 
+void worker_session_come(struct worker *w, struct session *s)
+{
+    struct worker_private *wp = worker_private(w);
+
+    s->id = next_id(w);
+    list_push_back(&wp->all, &s->link);
+    idmap_put(&w->sessions, s->id, s);
+    counter_add(&net_counters[s->is_client ? NC_OUT_OPEN : NC_OPEN], 1);
+}
+
 void worker_session_gone(struct worker *w, struct session *s)
 {
     struct worker_private *wp = worker_private(w);
@@ -216,7 +246,7 @@ void worker_session_gone(struct worker *w, struct session *s)
     list_remove(&s->link);
     list_remove(&s->ready_link);
     idmap_del(&w->sessions, s->id);
-    counter_add(&net_counters[NC_OPEN], -1);
+    counter_add(&net_counters[s->is_client ? NC_OUT_OPEN : NC_OPEN], -1);
     if (s->is_host_counted)
         net_limits_host_leave(wp->limits, &s->peer);
     if (s->is_counted)
@@ -279,6 +309,7 @@ void worker_cut(struct worker *w, bool with_farewell)
 {
     LIST_FOREACH_SAFE(&worker_private(w)->all, node) {
         struct session *s = LIST_ENTRY(node, struct session, link);
+        session_fail(s, "stopped");
         if (with_farewell)
             session_farewell(s, s->protocol->stopping);
         else

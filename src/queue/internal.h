@@ -82,16 +82,17 @@ struct settings { /* a reference to what the queue is configured with */
 struct queue {
     struct journal_room room;
     const struct clock *clock; /* NULL: a shadow, which tells nobody */
-    struct journal *journal;
+    struct journal *_Atomic journal; /* once the queue is attached; the committer may run before */
+    _Atomic uint32_t young_max;
+    _Atomic int64_t young_ms;
     struct queue_watch watch;
+    _Atomic bool has_watch;
     struct arena defaults;
     struct queue_conf default_queue;
     struct channels_conf default_channels;
 
     pthread_mutex_t lock; /* lock rank 50: everything to the next line; the committer alone changes the young ones */
     struct conf_set *conf;
-    uint32_t young_max;
-    int64_t young_ms;
     struct idmap young_ids;   /* -> struct young */
     struct idmap young_dests; /* -> struct young_dest */
     struct list young;

@@ -148,7 +148,8 @@ static void notes_clear(struct queue *q)
 
 static void notes_tell(struct queue *q)
 {
-    const struct queue_watch *w = &q->watch;
+    static const struct queue_watch nobody;
+    const struct queue_watch *w = q->has_watch ? &q->watch : &nobody;
 
     for (unsigned i = 0; i < q->channels_count && w->channel != NULL; i++)
         w->channel(w->arg, slice_str(q->channels[i].name), q->channels[i].is_stopped);
@@ -165,6 +166,7 @@ static void notes_tell(struct queue *q)
 void queue_watch_set(struct queue *q, const struct queue_watch *w)
 {
     q->watch = *w;
+    q->has_watch = true;
 }
 
 /* --- the batch ---------------------------------------------------------------------------------------------------- */

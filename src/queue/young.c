@@ -15,11 +15,15 @@ static void stage_begin(struct queue *q, struct journal_tx *tx)
 {
     struct journal_view *v = journal_tx_view(tx);
     unsigned char value[8];
+    uint64_t version;
 
     if (q->staged_version != 0)
         return;
-    q->staged_version = version_read(v) + 1;
-    put_le64(value, q->staged_version);
+    version = version_read(v) + 1;
+    pthread_mutex_lock(&q->lock);
+    q->staged_version = version;
+    pthread_mutex_unlock(&q->lock);
+    put_le64(value, version);
     journal_put(v, QT_STATE, version_key, slice_of(value, sizeof value));
 }
 

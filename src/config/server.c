@@ -102,6 +102,7 @@ static void conf_swap(struct server *s, TAKES struct conf_set *set)
     log_level_apply(set);
     store_configure(s->site.store, conf_section(set, CONF_STORE));
     journal_configure(s->site.journal, conf_section(set, CONF_JOURNAL));
+    queue_configure(s->site.queue, set);
     snap_unref(&old->snap);
 }
 
@@ -390,7 +391,8 @@ static int server_open(struct server *s, struct err *err)
         return -1;
     s->reactor = reactor_new("main", &s->site.clock, err);
     if (s->reactor == NULL || auth_new(&s->auth, s->site.dir, s->site.pool, &s->site.clock, err) < 0 ||
-        intake_new(&s->intake, s->site.journal, s->site.store, s->site.dir, s->site.pool, &s->site.clock, err) < 0)
+        intake_new(&s->intake, s->site.journal, s->site.store, s->site.dir, s->site.queue, s->site.pool,
+                   &s->site.clock, err) < 0)
         return -1;
     net.spawner = s->spawner;
     net.helpers = s->site.pool;

@@ -148,8 +148,8 @@ const struct config_section config_sections[] = {
     { CONF_LOG, "log", &log_keys, NULL, NULL, NULL, NULL },
     { CONF_CONTROL, "control", &control_keys, NULL, NULL, NULL, NULL },
     { CONF_ROUTES, "routes", NULL, read_routes,
-      "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. Read, checked, and used once "
-      "there is a queue.",
+      "Where mail of other domains goes: [[\"example.net\", \"smtp:[10.0.0.9]:25\"]]. The first row that fits "
+      "counts; without one the host is found by MX.",
       NULL, NULL },
 };
 const size_t config_section_count = ARRAY_LEN(config_sections);

@@ -21,7 +21,7 @@ static const struct rpc_param user_params[] = {
     { "name", RPC_STR, false, "display name" },
     { "quota", RPC_INT, false, "octets; 0: none" },
     { "admin", RPC_BOOL, false, "may administer" },
-    { "status", RPC_STR, false, "active or inactive" },
+    { "status", RPC_STR, false, "active, inactive or hold" },
     { NULL, RPC_STR, false, NULL },
 };
 static const struct rpc_param passwd_params[] = {

@@ -148,14 +148,11 @@ static int secrets_of(struct rpc_call *call, struct arena *mem, struct dir_secre
 
 static json_t *user_object(const struct dir_user *u)
 {
-    static const char *const status[] = {
-        [DIR_ACTIVE] = "active", [DIR_INACTIVE] = "inactive", [DIR_DELETED] = "deleted"
-    };
     json_t *o = json_object();
 
     json_object_set_new(o, "address", json_from_slice(u->address));
     json_object_set_new(o, "name", json_from_slice(u->name));
-    json_object_set_new(o, "status", json_string(status[u->status]));
+    json_object_set_new(o, "status", json_string(dir_status_names[u->status]));
     json_object_set_new(o, "quota", json_integer((json_int_t)u->quota_bytes));
     json_object_set_new(o, "admin", json_boolean(u->is_admin));
     json_object_set_new(o, "store_id", json_from_slice(u->store_id));

@@ -221,20 +221,25 @@ int rpc_check(struct rpc_call *call, struct err *err)
 {
     struct journal_check_result r = { .faults = 0 };
     struct findings f = { call, json_array() };
-    int store_faults;
+    struct site *site = call->env->site;
+    int store_faults, queue_faults = 0, ledger_faults = 0;
     json_t *o;
 
-    if (journal_check(call->env->site->journal, finding_say, &f, &r, err) < 0) {
+    if (journal_check(site->journal, finding_say, &f, &r, err) < 0) {
         json_decref(f.lines);
         return -1;
     }
-    store_faults = store_check(call->env->site->store, finding_say, &f, err);
-    if (store_faults < 0) {
+    store_faults = store_check(site->store, finding_say, &f, err);
+    if (store_faults >= 0)
+        queue_faults = queue_check(site->queue, finding_say, &f, err);
+    if (store_faults >= 0 && queue_faults >= 0)
+        ledger_faults = intake_check(site->journal, site->store, site->queue, call->conf, finding_say, &f, err);
+    if (store_faults < 0 || queue_faults < 0 || ledger_faults < 0) {
         json_decref(f.lines);
         return -1;
     }
     o = json_object();
-    put_u64(o, "faults", r.faults + (uint64_t)store_faults);
+    put_u64(o, "faults", r.faults + (uint64_t)store_faults + (uint64_t)queue_faults + (uint64_t)ledger_faults);
     put_u64(o, "segments", r.segments);
     put_u64(o, "records", r.records);
     put_u64(o, "bodies", r.bodies);

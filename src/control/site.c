@@ -27,7 +27,7 @@ int site_exists(const char *dir, struct err *err)
     return rc;
 }
 
-/* The rooms with durable state, in the order of their floors. */
+/* The rooms with durable state. */
 static unsigned site_rooms(struct site *s, const struct journal_room **rooms)
 {
     unsigned n = 0;
@@ -35,6 +35,7 @@ static unsigned site_rooms(struct site *s, const struct journal_room **rooms)
     rooms[n++] = store_room(s->store);
     rooms[n++] = dir_room(s->dir);
     rooms[n++] = &intake_journal_room;
+    rooms[n++] = queue_room(s->queue);
     return n;
 }
 
@@ -58,15 +59,17 @@ int site_open(struct site *s, const struct site_setup *setup, struct err *err)
         return -1;
     clock_init_real(&s->clock);
     s->pool = pool_new("helper", setup->helpers != 0 ? setup->helpers : HELPERS, HELPER_QUEUE, err);
-    if (s->pool == NULL || dir_new(&s->dir, &s->clock, err) < 0 || store_new(&s->store, &s->clock, err) < 0)
+    if (s->pool == NULL || dir_new(&s->dir, &s->clock, err) < 0 || store_new(&s->store, &s->clock, err) < 0 ||
+        queue_new(&s->queue, &s->clock, err) < 0)
         goto fail;
     store_configure(s->store, conf_section(setup->conf, CONF_STORE));
+    queue_configure(s->queue, setup->conf);
     js.pool = s->pool;
     js.room_count = site_rooms(s, rooms);
     if (journal_open(&s->journal, &js, &s->report, err) < 0)
         goto fail;
     dir_attach(s->dir, s->journal);
-    if (store_attach(s->store, s->journal, setup->dir, err) < 0)
+    if (store_attach(s->store, s->journal, setup->dir, err) < 0 || queue_attach(s->queue, s->journal, err) < 0)
         goto fail;
     return 0;
 fail:
@@ -76,13 +79,18 @@ fail:
 
 void site_stop(struct site *s)
 {
+    if (s->pool != NULL && s->journal != NULL)
+        pool_drain(s->pool); /* jobs of the sessions may read the journal */
     journal_close(&s->journal);
+    if (s->store != NULL)
+        store_detach(s->store);
     pool_destroy(&s->pool);
 }
 
 void site_close(struct site *s)
 {
     site_stop(s);
+    queue_destroy(&s->queue);
     store_destroy(&s->store);
     dir_destroy(&s->dir);
 }

@@ -13,6 +13,7 @@
 #include "base/confset.h"
 #include "dir/dir.h"
 #include "journal/journal.h"
+#include "queue/queue.h"
 #include "reactor/pool.h"
 #include "store/store.h"
 
@@ -23,6 +24,7 @@ struct site {
     struct pool *pool; /* helpers */
     struct dir *dir;
     struct store *store;
+    struct queue *queue;
     struct journal *journal;
     struct journal_report report;
 };

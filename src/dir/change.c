@@ -109,13 +109,14 @@ static int display_read(const json_t *value, slice *out, struct err *err)
 
 static int status_read(const json_t *value, enum dir_status *out, struct err *err)
 {
-    if (slice_eq(json_str(value), SLICE("active")))
-        *out = DIR_ACTIVE;
-    else if (slice_eq(json_str(value), SLICE("inactive")))
-        *out = DIR_INACTIVE;
-    else
-        return err_set(err, ERR_SYNTAX, "status: \"active\" or \"inactive\" expected");
-    return 0;
+    static const enum dir_status may_be[] = { DIR_ACTIVE, DIR_INACTIVE, DIR_ON_HOLD };
+
+    for (size_t i = 0; i < ARRAY_LEN(may_be); i++)
+        if (slice_eq(json_str(value), slice_str(dir_status_names[may_be[i]]))) {
+            *out = may_be[i];
+            return 0;
+        }
+    return err_set(err, ERR_SYNTAX, "status: \"active\", \"inactive\" or \"hold\" expected");
 }
 
 static int user_field_read(const char *key, const json_t *value, struct user_entry *e, struct err *err)

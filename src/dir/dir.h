@@ -41,7 +41,14 @@ enum dir_result {
     DIR_DISABLED,  /* the user or domain exists and is disabled: user is filled, see user.status */
     DIR_TEMP,      /* cannot be said now */
 };
-enum dir_status { DIR_ACTIVE, DIR_INACTIVE /* temporary refusal */, DIR_DELETED };
+enum dir_status {
+    DIR_ACTIVE,
+    DIR_INACTIVE, /* mail is refused for the time being, no login */
+    DIR_DELETED,
+    DIR_ON_HOLD, /* mail is kept back in the queue, no login */
+    DIR_STATUSES
+};
+extern const char *const dir_status_names[DIR_STATUSES]; /* "active" "inactive" "deleted" "hold" */
 
 struct dir_user {
     uint64_t id;          /* object id; the account in the store carries the same number as its owner */
@@ -105,7 +112,7 @@ struct dir_change {
     struct dir *dir;
     slice name; /* domain, or address; no domain: the first one */
     /* Borrowed until answered; NULL: nothing. USER_ADD, USER_SET: {"name": string, "quota": octets, "status":
-     * "active"|"inactive", "admin": bool}; ALIAS_SET: {"targets": [address, ...]}. Other members are refused. */
+     * "active"|"inactive"|"hold", "admin": bool}; ALIAS_SET: {"targets": [address, ...]}. Other members are refused. */
     const json_t *fields;
     const struct dir_secrets *secrets; /* USER_ADD, USER_SET; NULL: leave */
     uint64_t id; /* out: of the object */

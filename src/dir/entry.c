@@ -2,6 +2,8 @@
 
 enum user_flags { USER_IS_ADMIN = 1 };
 
+const char *const dir_status_names[DIR_STATUSES] = { "active", "inactive", "deleted", "hold" };
+
 /* --- octets ------------------------------------------------------------------------------------------------------- */
 
 static bool format_known(struct reader *r)
@@ -14,7 +16,7 @@ static bool status_read(struct reader *r, enum dir_status *status)
     uint8_t octet = read_u8(r);
 
     *status = (enum dir_status)octet;
-    return octet <= DIR_INACTIVE;
+    return octet < DIR_STATUSES && octet != DIR_DELETED;
 }
 
 static bool name_read(struct reader *r, struct dir_name *n)

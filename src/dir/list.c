@@ -93,7 +93,7 @@ static void user_row(struct listing *l, struct journal_view *v, slice key UNUSED
     json_object_set_new(o, "address", name_json(&e.name));
     json_object_set_new(o, "name", json_from_slice(e.display));
     json_object_set_new(o, "quota", json_integer((json_int_t)e.quota_bytes));
-    json_object_set_new(o, "status", json_string(e.status == DIR_ACTIVE ? "active" : "inactive"));
+    json_object_set_new(o, "status", json_string(dir_status_names[e.status]));
     json_object_set_new(o, "admin", json_boolean(e.is_admin));
     json_object_set_new(o, "has_password", json_boolean(e.secrets.crypt.len > 0));
     json_object_set_new(o, "id", json_integer((json_int_t)e.id));

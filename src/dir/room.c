@@ -264,7 +264,9 @@ static void dump_user(const struct record *r, struct buf *out)
 
     if (user_decode(r->payload, &e)) /* no verifiers: a dump may be shown around */
         buf_printf(out, "%.*s@%.*s%s%s", SLICE_ARG(e.name.local), SLICE_ARG(e.name.domain),
-                   e.status == DIR_ACTIVE ? "" : ", inactive", e.is_admin ? ", administrator" : "");
+                   e.status == DIR_ACTIVE    ? ""
+                   : e.status == DIR_ON_HOLD ? ", on hold"
+                                             : ", inactive", e.is_admin ? ", administrator" : "");
 }
 
 static void dump_alias(const struct record *r, struct buf *out)

@@ -1,8 +1,8 @@
 /* body.c - the message as it comes: its header is looked at, trace fields go in front, all of it goes to a body writer.
  *
- * Layout of the body: Return-Path: and Delivered-To: of the first target, the shared trace fields, the header as it
- * came without older Return-Path: fields, the rest. The first target's view is the body as it is; the others replace
- * everything up to header_end by a block of their own. */
+ * Layout of the body: Return-Path: and Delivered-To: of the first target if all are mailboxes, the shared trace fields,
+ * the header as it came without older Return-Path: fields, the rest. The first target's view, or that of all who are
+ * elsewhere, is the body as it is; the others replace everything up to header_end by a block of their own. */
 #include "intake/internal.h"
 
 #include "base/diag.h"
@@ -26,6 +26,10 @@ void body_drop(struct intake_tx *tx)
     tx->phase = BODY_NONE;
     tx->bytes = 0;
     tx->header_end = 0;
+    tx->has_blocks = tx->is_held = false;
+    tx->message_id = SLICE_NONE;
+    tx->priority = QUEUE_NORMAL;
+    tx->known = NULL;
 }
 
 void intake_body_begin(struct intake_tx *tx)
@@ -97,7 +101,7 @@ static void put_received(const struct intake_tx *tx, struct buf *out)
 }
 
 /* What a submitted message must have and lacks: RFC 6409 8. */
-static void put_missing(const struct intake_tx *tx, slice header, struct buf *out)
+static void put_missing(struct intake_tx *tx, slice header, struct buf *out)
 {
     int64_t now = clock_wall_ms(tx->in->clock);
     slice value;
@@ -110,16 +114,19 @@ static void put_missing(const struct intake_tx *tx, slice header, struct buf *ou
         buf_put_str(out, "\r\n");
     }
     if (!header_find(header, SLICE("Message-ID"), &value)) {
+        size_t at = out->len + strlen("Message-ID: ");
+
         buf_put_str(out, "Message-ID: <");
         buf_put(out, tx->id, sizeof tx->id);
         buf_put_byte(out, '@');
         buf_put_slice(out, tx->peer->hostname);
-        buf_put_str(out, ">\r\n");
+        buf_put_byte(out, '>');
+        tx->message_id = slice_dup(&tx->mem, slice_from(buf_slice(out), at));
+        buf_put_str(out, "\r\n");
     }
 }
 
-/* Return-Path: (RFC 5321 4.4) and Delivered-To: (RFC 9228) of one target. */
-static void put_own_fields(const struct intake_tx *tx, const struct target *t, struct buf *out)
+void put_own_fields(const struct intake_tx *tx, const struct target *t, struct buf *out)
 {
     buf_put_str(out, "Return-Path: <");
     if (!tx->from.is_null_sender)
@@ -154,37 +161,70 @@ static bool writer_put(struct intake_tx *tx, slice s)
     return false;
 }
 
-/* Looks for loops, and writes the header without the Return-Path: fields of former deliveries. */
-static bool put_header(struct intake_tx *tx, slice header, struct buf *out)
+/* Priority: urgent, X-Priority: 1 (Highest), Importance: high, and their opposites. */
+static enum queue_priority priority_read(slice value)
+{
+    static const struct {
+        const char *word;
+        enum queue_priority priority;
+    } words[] = { { "urgent", QUEUE_URGENT },       { "high", QUEUE_URGENT },     { "1", QUEUE_URGENT },
+                  { "2", QUEUE_URGENT },            { "low", QUEUE_NONURGENT },   { "non-urgent", QUEUE_NONURGENT },
+                  { "nonurgent", QUEUE_NONURGENT }, { "4", QUEUE_NONURGENT },     { "5", QUEUE_NONURGENT } };
+    slice rest = slice_trim(value), word = slice_word(&rest);
+
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (slice_eq_nocase(word, slice_str(words[i].word)))
+            return words[i].priority;
+    return QUEUE_NORMAL;
+}
+
+#define MESSAGE_ID_MAX_OCTETS 998u /* a line: RFC 5322 2.1.1 */
+
+/* One field; the first of several counts. */
+static void field_look(struct intake_tx *tx, const struct header_field *f, unsigned *received)
+{
+    bool is_priority = false;
+
+    switch (f->name.len) {
+    case 8:
+        *received += slice_eq_nocase(f->name, SLICE("Received"));
+        is_priority = slice_eq_nocase(f->name, SLICE("Priority"));
+        break;
+    case 10:
+        is_priority = slice_eq_nocase(f->name, SLICE("X-Priority")) || slice_eq_nocase(f->name, SLICE("Importance"));
+        if (slice_eq_nocase(f->name, SLICE("Message-ID")) && tx->message_id.len == 0)
+            tx->message_id = slice_dup(&tx->mem, slice_sub(slice_trim(f->value), 0, MESSAGE_ID_MAX_OCTETS));
+        break;
+    case 12:
+        if (slice_eq_nocase(f->name, SLICE("Delivered-To")))
+            mark_looping(tx, f->value);
+        break;
+    default:
+        break;
+    }
+    if (is_priority && tx->priority == QUEUE_NORMAL)
+        tx->priority = priority_read(f->value);
+}
+
+bool header_take(struct intake_tx *tx, slice header, struct buf *out)
 {
     slice rest = header, kept = header;
     struct header_field f;
     unsigned received = 0;
 
     while (header_next(&rest, &f)) {
-        switch (f.name.len) {
-        case 8:
-            received += slice_eq_nocase(f.name, SLICE("Received"));
-            break;
-        case 11:
-            if (!slice_eq_nocase(f.name, SLICE("Return-Path")))
-                break;
-            buf_put(out, kept.ptr, (size_t)(f.raw.ptr - kept.ptr));
-            kept = slice_from(header, (size_t)(f.raw.ptr + f.raw.len - header.ptr));
-            break;
-        case 12:
-            if (slice_eq_nocase(f.name, SLICE("Delivered-To")))
-                mark_looping(tx, f.value);
-            break;
-        default:
-            break;
-        }
+        field_look(tx, &f, &received);
+        if (out == NULL || f.name.len != 11 || !slice_eq_nocase(f.name, SLICE("Return-Path")))
+            continue;
+        buf_put(out, kept.ptr, (size_t)(f.raw.ptr - kept.ptr));
+        kept = slice_from(header, (size_t)(f.raw.ptr + f.raw.len - header.ptr));
     }
-    buf_put_slice(out, kept);
+    if (out != NULL)
+        buf_put_slice(out, kept);
     if (received <= tx_conf(tx)->received_max)
         return true;
-    body_spoil(tx, INTAKE_R_LOOP);
-    return false;
+    tx->is_held = tx_conf(tx)->looping == LOOPING_HOLD;
+    return tx->is_held;
 }
 
 /* The header is there, with its empty line if there is one. */
@@ -194,19 +234,23 @@ static void head_complete(struct intake_tx *tx, slice header)
     size_t own;
 
     tx->writer = body_writer_new(tx->in->journal);
+    tx->has_blocks = tx->mailbox_count != tx->target_count;
     buf_reserve(&out, header.len + 1024);
-    put_own_fields(tx, tx->targets, &out);
+    if (!tx->has_blocks)
+        put_own_fields(tx, tx->targets, &out);
     own = out.len;
     put_received(tx, &out);
     put_missing(tx, header, &out);
-    if (!put_header(tx, header, &out))
+    if (!header_take(tx, header, &out)) {
+        body_spoil(tx, INTAKE_R_LOOP);
         goto out;
+    }
     tx->phase = BODY_REST;
     tx->header_end = (uint32_t)out.len;
     if (!writer_put(tx, buf_slice(&out)))
         goto out;
     buf_reset(&tx->head);
-    if (tx->target_count > 1) /* the others' blocks are made of it */
+    if (tx->mailbox_count > (tx->has_blocks ? 0 : 1)) /* blocks are made of it */
         buf_put_slice(&tx->head, slice_from(buf_slice(&out), own));
     else
         buf_free(&tx->head);
@@ -278,23 +322,18 @@ void intake_body_part(struct intake_tx *tx, slice octets)
 
 #define BLOCKS_MAX_BYTES (8u * 1024 * 1024)
 
-/* Header blocks of all targets but the first. Many recipients of a large header share one without Delivered-To:. */
-static void blocks_make(struct intake_tx *tx)
+void blocks_make(struct intake_tx *tx, slice header)
 {
-    bool is_shared = (uint64_t)tx->head.len * tx->target_count > BLOCKS_MAX_BYTES;
+    /* Many recipients of a large header share one block without Delivered-To:. */
+    bool is_shared = (uint64_t)header.len * tx->mailbox_count > BLOCKS_MAX_BYTES;
     struct buf block = BUF_INIT;
-    unsigned i = 0;
+    slice shared = SLICE_NONE;
 
-    for (const struct target *t = tx->targets; t != NULL; t = t->next, i++) {
-        struct store_delivery_target *d = &tx->deliveries[i];
-
-        d->account = t->account;
-        d->mailbox = SLICE("INBOX");
-        if (i == 0)
+    for (struct target *t = tx->targets; t != NULL; t = t->next) {
+        if (t->kind != TARGET_MAILBOX || (t->index == 0 && !tx->has_blocks))
             continue;
-        d->body_at = tx->header_end;
-        if (is_shared && i > 1) {
-            d->header = d[-1].header;
+        if (shared.len != 0) {
+            t->block = shared;
             continue;
         }
         buf_reset(&block);
@@ -304,8 +343,10 @@ static void blocks_make(struct intake_tx *tx)
 
             block.len = (size_t)line + 2;
         }
-        buf_put_slice(&block, buf_slice(&tx->head));
-        d->header = slice_dup(&tx->mem, buf_slice(&block));
+        buf_put_slice(&block, header);
+        t->block = slice_dup(&tx->mem, buf_slice(&block));
+        if (is_shared)
+            shared = t->block;
     }
     buf_free(&block);
 }
@@ -315,7 +356,7 @@ static enum intake_status refuse(struct intake_tx *tx, enum intake_reply why)
     for (struct accepted *a = tx->first; a != NULL; a = a->next)
         a->verdict = why;
     tx->verdict = why;
-    tx_count_end(tx, 0);
+    tx_count_end(tx, NULL);
     return INTAKE_NOW;
 }
 
@@ -332,7 +373,6 @@ enum intake_status intake_body_end(struct intake_tx *tx)
     }
     if (tx->phase == BODY_SPOILT)
         return refuse(tx, tx->spoilt_by);
-    tx->deliveries = arena_alloc_array(&tx->mem, tx->target_count, sizeof *tx->deliveries);
-    blocks_make(tx);
+    blocks_make(tx, buf_slice(&tx->head));
     return deliver_begin(tx);
 }

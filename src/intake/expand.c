@@ -1,5 +1,5 @@
-/* expand.c - from an address to mailboxes: the directory is asked, aliases are followed, accounts are made when they
- * are missing.
+/* expand.c - from an address to where its mail goes: the directory is asked, aliases are followed, also out of the
+ * house, accounts are made when they are missing.
  *
  * One expansion runs at a time. It asks until nothing is left to ask; a question that is answered later (the directory,
  * or the store making an account) ends the turn, and the answer goes on where it stood. */
@@ -41,40 +41,80 @@ static void ask_later(struct intake_tx *tx, const struct address *a, unsigned de
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
-static enum intake_reply found_target(struct intake_tx *tx, const struct dir_user *user, uint64_t account)
+static struct target *target_find(struct target *list, const struct target *like)
+{
+    for (struct target *t = list; t != NULL; t = t->next)
+        if (t->key == like->key && t->kind == like->kind && t->user_id == like->user_id &&
+            (like->kind != TARGET_REMOTE || slice_eq(t->address, like->address)))
+            return t;
+    return NULL;
+}
+
+/* like: copied; its slices are in the message's memory. */
+static enum intake_reply found_target(struct intake_tx *tx, const struct target *like)
 {
     struct expansion *x = &tx->expansion;
     struct target *t;
 
-    for (t = x->found; t != NULL; t = t->next)
-        if (t->user_id == user->id) {
-            x->merged++;
-            return GOES_ON;
-        }
-    if (tx->target_count + x->found_count >= tx_conf(tx)->direct_recipients_max)
+    if (target_find(x->found, like) != NULL) {
+        x->merged++;
+        return GOES_ON;
+    }
+    if (tx->target_count + x->found_count >= tx_conf(tx)->expanded_max)
         return INTAKE_R_TOO_MANY_RCPT;
     t = arena_alloc(&tx->mem, sizeof *t);
-    t->user_id = user->id;
-    t->account = account;
-    t->address = slice_dup(&tx->mem, user->address);
+    *t = *like;
     t->next = x->found;
     x->found = t;
     x->found_count++;
     return GOES_ON;
 }
 
-static enum intake_reply of_store(enum store_result r)
+static enum intake_reply found_user(struct intake_tx *tx, const struct dir_user *user, uint64_t account)
 {
-    static const enum intake_reply replies[] = {
-        [STORE_OK] = GOES_ON,           [STORE_OVER_QUOTA] = INTAKE_R_OVER_QUOTA, [STORE_FULL] = INTAKE_R_FULL,
-        [STORE_NO_MAILBOX] = INTAKE_R_TEMP, [STORE_EXISTS] = INTAKE_R_TEMP,       [STORE_BAD_NAME] = INTAKE_R_TEMP,
-        [STORE_DENIED] = INTAKE_R_TEMP, [STORE_LIMIT] = INTAKE_R_OVER_QUOTA,      [STORE_IN_USE] = INTAKE_R_TEMP,
-        [STORE_HAS_CHILDREN] = INTAKE_R_TEMP, [STORE_GONE] = INTAKE_R_TEMP,       [STORE_TEMP] = INTAKE_R_TEMP,
-    };
+    struct target t = { .kind = TARGET_MAILBOX, .user_id = user->id, .account = account, .key = user->id };
 
-    if (r == STORE_REBUILDING)
-        return deliver_while_rebuilding();
-    return replies[r];
+    t.address = slice_dup(&tx->mem, user->address);
+    t.channel = CHANNEL_STORE;
+    t.host = slice_sub(t.address, 0, QUEUE_HOST_MAX);
+    return found_target(tx, &t);
+}
+
+/* Its mail is kept back, and not looked at before it is released. */
+static enum intake_reply found_held(struct intake_tx *tx, const struct dir_user *user)
+{
+    struct target t = { .kind = TARGET_HELD, .user_id = user->id, .key = user->id };
+
+    t.address = slice_dup(&tx->mem, user->address);
+    t.channel = CHANNEL_HOLD;
+    t.host = slice_sub(t.address, 0, QUEUE_HOST_MAX);
+    return found_target(tx, &t);
+}
+
+static enum intake_reply found_remote(struct intake_tx *tx, const struct address *a)
+{
+    struct target t = { .kind = TARGET_REMOTE };
+    enum intake_reply verdict = route_find(tx, a, &t);
+
+    return verdict == INTAKE_REPLY_COUNT ? found_target(tx, &t) : verdict;
+}
+
+/* What waits in the queue does not matter here: a full mailbox inside the grace, one that is being rebuilt. */
+static enum intake_reply of_store(const struct intake_tx *tx, enum store_result r)
+{
+    switch (r) {
+    case STORE_OK:
+    case STORE_REBUILDING:
+        return GOES_ON;
+    case STORE_OVER_QUOTA:
+        return tx_conf(tx)->quota_grace_hours != 0 ? GOES_ON : INTAKE_R_OVER_QUOTA;
+    case STORE_LIMIT:
+        return INTAKE_R_OVER_QUOTA;
+    case STORE_FULL:
+        return INTAKE_R_FULL;
+    default:
+        return INTAKE_R_TEMP;
+    }
 }
 
 static void expand_go(struct intake_tx *tx, enum intake_reply verdict);
@@ -108,11 +148,12 @@ static bool on_user(struct intake_tx *tx, const struct dir_user *user, enum inta
     }
     is_known = store_account_find(tx->in->store, &v, user->id, &account);
     if (is_known)
-        *verdict = of_store(store_deliver_check(tx->in->store, &v, account, SLICE("INBOX"), tx->from.size_declared));
+        *verdict = of_store(
+            tx, store_deliver_check(tx->in->store, &v, account, SLICE("INBOX"), tx->from.size_declared));
     journal_read_end(&v);
     if (is_known) {
         if (*verdict == GOES_ON)
-            *verdict = found_target(tx, user, account);
+            *verdict = found_user(tx, user, account);
         return true;
     }
     if (x->ensure != NULL || x->user.id == user->id) { /* made a moment ago and gone again */
@@ -147,7 +188,7 @@ static enum intake_reply on_alias(struct intake_tx *tx, const struct dir_query *
     for (unsigned i = 0; i < q->target_count; i++) {
         if (was_asked(x, &q->targets[i]))
             continue;
-        if (++x->extra > tx_conf(tx)->direct_recipients_max)
+        if (++x->extra > tx_conf(tx)->expanded_max)
             return INTAKE_R_TOO_MANY_RCPT;
         ask_later(tx, &q->targets[i], x->depth + 1);
     }
@@ -166,11 +207,12 @@ static enum intake_reply missing(struct intake_tx *tx, const struct dir_query *q
     return GOES_ON;
 }
 
-static enum intake_reply foreign(const struct intake_tx *tx)
+/* Not a domain of ours. Strangers reach it through aliases of ours only. */
+static enum intake_reply foreign(struct intake_tx *tx, const struct address *a)
 {
-    bool may_send = tx->peer != NULL && (tx->peer->user != NULL || tx->peer->source == INTAKE_SUBMISSION);
-
-    return tx->expansion.depth == 0 && !may_send ? INTAKE_R_NO_RELAY : INTAKE_R_NO_QUEUE;
+    if (tx->expansion.depth == 0 && !route_may_relay(tx))
+        return INTAKE_R_NO_RELAY;
+    return found_remote(tx, a);
 }
 
 /* False: a wait began. */
@@ -186,10 +228,12 @@ static bool on_rcpt_answer(struct intake_tx *tx, struct dir_query *q, enum intak
         *verdict = missing(tx, q, INTAKE_R_NO_USER);
         return true;
     case DIR_NO_DOMAIN:
-        *verdict = foreign(tx);
+        *verdict = foreign(tx, &q->address);
         return true;
     case DIR_DISABLED:
-        *verdict = q->user.status == DIR_DELETED ? missing(tx, q, INTAKE_R_USER_GONE) : INTAKE_R_USER_INACTIVE;
+        *verdict = q->user.status == DIR_ON_HOLD   ? found_held(tx, &q->user)
+                   : q->user.status == DIR_DELETED ? missing(tx, q, INTAKE_R_USER_GONE)
+                                                   : INTAKE_R_USER_INACTIVE;
         return true;
     case DIR_TEMP:
         break;
@@ -222,14 +266,6 @@ static enum intake_reply on_sender_answer(struct intake_tx *tx, const struct dir
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */
 
-static struct target *target_find(const struct intake_tx *tx, uint64_t user_id)
-{
-    for (struct target *t = tx->targets; t != NULL; t = t->next)
-        if (t->user_id == user_id)
-            return t;
-    return NULL;
-}
-
 /* The recipient is accepted: what was found joins the message. */
 static void accept_rcpt(struct intake_tx *tx)
 {
@@ -239,9 +275,10 @@ static void accept_rcpt(struct intake_tx *tx)
     a->rcpt = *x->rcpt;
     a->rcpt.index = tx->accepted_count;
     a->verdict = INTAKE_R_OK;
+    a->is_alias = x->is_alias;
     a->targets = arena_alloc_array(&tx->mem, x->found_count, sizeof(struct target *));
     while (x->found != NULL) {
-        struct target *t = x->found, *known = target_find(tx, t->user_id);
+        struct target *t = x->found, *known = target_find(tx->targets, t);
 
         x->found = t->next;
         t->next = NULL;
@@ -253,7 +290,9 @@ static void accept_rcpt(struct intake_tx *tx)
             else
                 tx->targets = t;
             tx->targets_last = t;
+            t->of = a;
             t->index = tx->target_count++;
+            tx->mailbox_count += t->kind == TARGET_MAILBOX;
         }
         a->targets[a->target_count++] = known != NULL ? known : t;
     }
@@ -306,6 +345,12 @@ static bool answer_take(struct intake_tx *tx, enum intake_reply *verdict)
     return false;
 }
 
+/* The domain of a literal that is our own address is the default one. */
+static struct address asked(const struct intake_tx *tx, const struct address *a)
+{
+    return (struct address){ a->local, route_is_ours(tx, a) ? SLICE_NONE : a->domain };
+}
+
 static void on_dir_answer(struct dir_query *query);
 
 /* Ask what is left. False: a wait began. */
@@ -321,7 +366,7 @@ static bool expand_turn(struct intake_tx *tx, enum intake_reply verdict)
         x->seen = q;
         x->depth = q->depth;
         x->query = (struct dir_query){
-            .address = q->address, .mem = &tx->mem, .done = on_dir_answer, .reactor = tx->reactor
+            .address = asked(tx, &q->address), .mem = &tx->mem, .done = on_dir_answer, .reactor = tx->reactor
         };
         tx->is_waiting = true;
         if (!dir_ask(tx->in->dir, conf_section(tx->conf, CONF_DIR), &x->query))

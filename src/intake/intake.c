@@ -15,23 +15,29 @@ const struct key_table intake_keys = {
     .text = "What is accepted, however it comes.",
 };
 
-unsigned intake_conf_check(const struct intake_conf *conf, keys_report_fn *report, void *arg)
+static unsigned ranges_check(const struct key_strs *list, const char *key, keys_report_fn *report, void *arg)
 {
     unsigned errors = 0;
 
-    for (size_t i = 0; i < conf->refuse_clients.count; i++) {
+    for (size_t i = 0; i < list->count; i++) {
         struct net_range range;
         struct err err = ERR_INIT;
         char pointer[64];
 
-        if (net_range_parse(conf->refuse_clients.items[i], &range, &err) == 0)
+        if (net_range_parse(list->items[i], &range, &err) == 0)
             continue;
-        snprintf(pointer, sizeof pointer, "/intake/refuse_clients/%zu", i);
+        snprintf(pointer, sizeof pointer, "/intake/%s/%zu", key, i);
         errors++;
         if (report != NULL)
             report(arg, pointer, err.text);
     }
     return errors;
+}
+
+unsigned intake_conf_check(const struct intake_conf *conf, keys_report_fn *report, void *arg)
+{
+    return ranges_check(&conf->refuse_clients, "refuse_clients", report, arg) +
+           ranges_check(&conf->relay_networks, "relay_networks", report, arg);
 }
 
 const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT] = {
@@ -41,13 +47,15 @@ const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT] = {
 };
 
 struct counter intake_counters[IC_COUNT] = {
-    [IC_MESSAGES] = { "intake.messages", "Messages delivered, whole or in part.", COUNTER_TOTAL, 0 },
+    [IC_MESSAGES] = { "intake.messages", "Messages taken, whole or in part.", COUNTER_TOTAL, 0 },
     [IC_BYTES] = { "intake.bytes", "Octets of these messages as the clients sent them.", COUNTER_TOTAL, 0 },
     [IC_CREATED] = { "intake.created", "Ledger: recipients accepted, and targets of aliases.", COUNTER_TOTAL, 0 },
     [IC_DELIVERED] = { "intake.delivered", "Ledger: recipients that ended in a mailbox.", COUNTER_TOTAL, 0 },
     [IC_REFUSED] = { "intake.refused", "Ledger: recipients refused with the message.", COUNTER_TOTAL, 0 },
     [IC_EXPANDED] = { "intake.expanded", "Ledger: recipients that were aliases and became others.", COUNTER_TOTAL, 0 },
     [IC_MERGED] = { "intake.merged", "Ledger: recipients that were in the message already.", COUNTER_TOTAL, 0 },
+    [IC_QUEUED] = { "intake.queued", "Ledger: recipients handed to the queue.", COUNTER_TOTAL, 0 },
+    [IC_HELD] = { "intake.held", "Looping messages that are held in the queue.", COUNTER_TOTAL, 0 },
     [IC_RCPT_REFUSED] = { "intake.rcpt_refused", "Recipients refused before the message.", COUNTER_TOTAL, 0 },
     [IC_TARGETS_LOST] = { "intake.targets_missing", "Targets of aliases that do not exist.", COUNTER_TOTAL, 0 },
     [IC_SPOOLED] = { "intake.spooled", "Messages too large for memory.", COUNTER_TOTAL, 0 },
@@ -56,13 +64,13 @@ struct counter intake_counters[IC_COUNT] = {
     [IC_USERS_REFUSED] = { "intake.users_refused", "Users refused who may not send mail.", COUNTER_TOTAL, 0 },
 };
 
-int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,
-               const struct clock *clock, struct err *err)
+int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct queue *q,
+               struct pool *helpers, const struct clock *clock, struct err *err)
 {
     struct intake *in = mem_alloc(sizeof *in);
 
     (void)err; /* nothing here fails yet */
-    *in = (struct intake){ .journal = j, .store = s, .dir = d, .helpers = helpers, .clock = clock };
+    *in = (struct intake){ .journal = j, .store = s, .dir = d, .queue = q, .helpers = helpers, .clock = clock };
     counter_register(intake_counters, IC_COUNT);
     *out = in;
     return 0;

@@ -1,23 +1,37 @@
 /* intake.h - the only way in: one transaction object with phases, driven alike by SMTP, LMTP and everything that
- * brings messages.
+ * brings messages; and where each message goes.
  *
  * Model:    connect, helo, auth, mail, rcpt (per recipient), body, commit. Each phase is a call that answers at once
  *           or later (INTAKE_WAIT: `done` is called on the transaction's reactor). A verdict names a row of the reply
  *           table below; the protocol writes it. The phases are the places where access rules, filters, rewriting and
  *           Sieve hook in. What a phase may look at stands in intake_peer: address and TLS from connect on, the name
- *           from helo on, the user from auth on. Today connect, helo and auth know the lists intake.refuse_*, mail
- *           checks size and sender, rcpt asks the directory, body checks the header, commit delivers directly.
+ *           from helo on, the user from auth on. Connect, helo and auth know the lists intake.refuse_*, mail checks
+ *           size and sender, rcpt asks the directory and the routes, body checks the header, commit delivers.
  *           A verdict with code 421 ends the session, whatever the phase.
  *
  *               IDLE --mail--> MAIL --rcpt--> RCPT --body_begin--> BODY --body_end--> COMMITTING --> IDLE
  *               reset from any state but COMMITTING leads to IDLE.
  *
- *           Direct delivery: one body, one view per recipient, one operation; success is answered when it is on disk
- *           and in every mailbox. SMTP has one answer for all recipients, so one that fails refuses all, and a repeated
- *           message reaches nobody twice; LMTP answers for each.
- * Ledger:   when a message ends, every recipient was created once (accepted, or a target of an alias) and ended once:
- *           created = delivered + refused + expanded + merged, at any moment, in the counters of the process and,
- *           for messages that were delivered, in the index (intake_ledger).
+ * Routing:  every address, after aliases, is a mailbox of ours (channel ims-ms, host: the user), a user whose mail is
+ *           kept back (channel hold), or remote: the first row of "routes" that fits, else channel tcp_local with the
+ *           domain as host. Who may send to others: users who logged in, clients in intake.relay_networks, and aliases
+ *           of ours, whoever writes to them.
+ * Commit:   one operation: the body once, a view for each recipient. A mailbox gets its message at once if the channel
+ *           ims-ms is neither stopped, held nor queue_first, not more than direct_recipients_max mailboxes are meant,
+ *           nothing is queued for that user, no receipt is asked for (NOTIFY=SUCCESS: the queue makes it), and the
+ *           store takes it. Over quota (inside the grace) and while the account is being rebuilt it waits in the queue,
+ *           and so does all mail for others, grouped by channel and host. SMTP has one answer for all recipients, so
+ *           one that is refused refuses all, and a repeated message reaches nobody twice; LMTP answers for each. A
+ *           record (intake/trace.h) says what was decided.
+ * Ledger:   a recipient is created when it is accepted, and for each target of an alias, and ends with the message:
+ *             L1  created = delivered + queued + refused + expanded + merged           (intake_ledger; counters)
+ *           `delivered` went into a mailbox within the operation and is told to the queue's ledger as created and ended
+ *           at ims-ms (`passed`, the same number but for what was delivered before there was a queue); `queued` became
+ *           recipients of the queue, whose ledger closes by itself (queue.h Q1); what comes out of it for mailboxes
+ *           ends in the store's ledger (store.h S6):
+ *             L2  store.delivered + passed = delivered + queue.delivered of all channels of type store
+ *             L3  queue.created - queue.moved >= queued + passed                       (the rest: notices, imports)
+ *           intake_check recounts L1 to L3 within one operation, so they hold at any moment.
  * Threads:  a transaction belongs to a session's reactor.
  * Limits:   intake.recipients_max, intake.message_bytes_max, intake.received_max (loops, RFC 5321 6.3).
  */
@@ -31,6 +45,7 @@
 #include "dir/dir.h"
 #include "journal/journal.h"
 #include "mail/envelope.h"
+#include "queue/queue.h"
 #include "reactor/pool.h"
 #include "store/store.h"
 
@@ -45,9 +60,17 @@ struct intake;
       "Largest header of a message; a larger one gets 552.")                                                           \
     K(U32, received_max, 100, 10, 1000, COUNT, SESSION, "maxreceivedlines",                                            \
       "A message with more Received: fields is looping (RFC 5321 6.3).")                                               \
-    K(U32, direct_recipients_max, 1000, 1, 1000, COUNT, SESSION, NULL,                                                 \
-      "Mailboxes that one message may reach at once, aliases expanded.")                                               \
+    K(U32, direct_recipients_max, 20, 0, 1000, COUNT, SESSION, NULL,                                                   \
+      "A message for more mailboxes than this goes to all of them through the queue.")                                 \
+    K(U32, expanded_max, 10000, 100, 100000, COUNT, SESSION, NULL,                                                     \
+      "Recipients that one message may have once aliases are expanded; more get 452.")                                 \
     K(U32, alias_depth_max, 10, 1, 100, COUNT, SESSION, "maxaliaslevels", "Aliases within aliases.")                   \
+    K(ENUM, looping, 0, "refuse|hold", 0, NONE, SESSION, NULL,                                                         \
+      "What is done with a message that is looping: 554, or it is accepted and held in the queue.")                    \
+    K(U32, quota_grace_hours, 120, 0, 8760, COUNT, SESSION, "store.quotagraceperiod",                                  \
+      "How long mail for a full mailbox waits in the queue before it is returned; 0: it is refused at once.")          \
+    K(STRS, relay_networks, NULL, 1, 64, NONE, SESSION, "INTERNAL_IP",                                                 \
+      "Clients that may send to any domain without logging in: addresses and ranges.")                                 \
     K(STRS, refuse_clients, NULL, 1, 64, NONE, SESSION, NULL,                                                          \
       "Clients that get 554 in place of a greeting: addresses and ranges, such as \"192.0.2.0/24\" or "                \
       "\"2001:db8::/32\".")                                                                                            \
@@ -60,10 +83,10 @@ struct intake_conf {
     INTAKE_KEYS(KEY_FIELD)
 };
 extern const struct key_table intake_keys;
-/* What the rows cannot say: are refuse_clients ranges? Returns the number of errors. */
+/* What the rows cannot say: are refuse_clients and relay_networks ranges? Returns the number of errors. */
 unsigned intake_conf_check(const struct intake_conf *conf, keys_report_fn *report, void *arg);
 
-enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
+enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP, INTAKE_PROCESS, INTAKE_SOURCES };
 
 /* Replies that decisions lead to. The text is what the client reads after the enhanced code. */
 #define INTAKE_REPLIES(R)                                                                                              \
@@ -72,7 +95,6 @@ enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
     R(INTAKE_R_RCPT_OK, 250, "2.1.5", "Recipient OK")                                                                  \
     R(INTAKE_R_NO_USER, 550, "5.1.1", "No such user here")                                                             \
     R(INTAKE_R_NO_RELAY, 550, "5.7.1", "Relaying denied")                                                              \
-    R(INTAKE_R_NO_QUEUE, 451, "4.3.5", "Mail to other domains cannot be sent yet")                                     \
     R(INTAKE_R_USER_INACTIVE, 450, "4.2.1", "Mailbox temporarily disabled")                                            \
     R(INTAKE_R_USER_GONE, 550, "5.2.1", "Mailbox disabled")                                                            \
     R(INTAKE_R_OVER_QUOTA, 452, "4.2.2", "Mailbox full")                                                               \
@@ -82,6 +104,8 @@ enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP };
     R(INTAKE_R_ALIAS_LOOP, 451, "4.4.6", "Alias does not end")                                                         \
     R(INTAKE_R_LOOP, 554, "5.4.6", "Too many hops, this message is looping")                                           \
     R(INTAKE_R_FULL, 452, "4.3.1", "Insufficient system storage")                                                      \
+    R(INTAKE_R_QUEUE_FULL, 452, "4.3.1", "Mail queue full")                                                            \
+    R(INTAKE_R_BAD_DOMAIN, 550, "5.1.2", "Bad destination domain")                                                     \
     R(INTAKE_R_TEMP, 451, "4.3.0", "Temporary failure, try again later")                                               \
     R(INTAKE_R_BUSY, 451, "4.3.2", "System busy, try again later")                                                     \
     R(INTAKE_R_NOT_OWNER, 550, "5.7.1", "Sender address not allowed for this user")                                    \
@@ -102,16 +126,20 @@ struct intake_reply_row {
 };
 extern const struct intake_reply_row intake_replies[INTAKE_REPLY_COUNT];
 
-/* The ledger's record type and table, to be registered before journal_open; it keeps nothing in memory. */
+/* The record types and the table, to be registered before journal_open; it keeps nothing in memory. */
 extern const struct journal_room intake_journal_room;
 
-int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct pool *helpers,
-               const struct clock *clock, struct err *err);
+int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct queue *q,
+               struct pool *helpers, const struct clock *clock, struct err *err);
 void intake_destroy(struct intake **in);
 
-/* Totals of what was delivered since the journal was made: {"messages", "created", "delivered", "refused",
- * "expanded", "merged"}. */
+/* Totals since the journal was made: {"messages", "created", "delivered", "refused", "expanded", "merged", "queued",
+ * "passed"}. */
 OWNED json_t *intake_ledger(struct journal_view *v);
+/* Recount L1-L3, one line a fault; their number, or -1. Waits: not on a reactor. conf says which channels are of type
+ * store. */
+int intake_check(struct journal *j, struct store *s, struct queue *q, struct conf_set *conf, journal_say_fn *say,
+                 void *arg, struct err *err);
 
 struct intake_tx;
 typedef void intake_done_fn(void *arg, uint64_t session, struct intake_tx *tx);
@@ -159,5 +187,23 @@ enum intake_status intake_body_end(struct intake_tx *tx);
 enum intake_reply intake_rcpt_verdict(const struct intake_tx *tx, unsigned accepted_index);
 /* Our id of the transaction, for "250 2.0.0 OK id=..." and Received:. */
 slice intake_message_id(const struct intake_tx *tx);
+
+/* --- a message that lies in the journal already: an entry of channel process or hold ------------------------------
+ *
+ * mail and rcpt as above, with a peer whose source is INTAKE_PROCESS (nobody is refused for relaying); then, in place
+ * of the body phases, intake_known, intake_known_check, and intake_known_emit inside the operation that ends the
+ * entry's recipients; each stands or falls by itself. At the end intake_known_done, then reset. */
+struct intake_known {
+    struct body_view view;
+    slice header;                 /* of the message, as the view has it; copied */
+    const struct queue_entry *entry; /* session, source, message and the like go on; borrowed until the end */
+};
+void intake_known(struct intake_tx *tx, const struct intake_known *k);
+/* The verdicts as they would be now: intake_rcpt_verdict. False: nothing of it could be delivered or queued. */
+bool intake_known_check(struct intake_tx *tx, struct err *err);
+uint32_t intake_known_bytes(const struct intake_tx *tx); /* an estimate of what the next one emits */
+/* On the committer. -1: a verdict has become worse since the check (ERR_TEMP), or the queue is full. */
+int intake_known_emit(struct intake_tx *tx, struct journal_tx *jtx, struct err *err);
+void intake_known_done(struct intake_tx *tx, bool is_durable);
 
 #endif

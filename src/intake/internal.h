@@ -4,6 +4,7 @@
 
 #include "base/counter.h"
 #include "intake/intake.h"
+#include "intake/trace.h"
 
 #define INTAKE_ID_OCTETS 16u
 
@@ -11,6 +12,7 @@ struct intake {
     struct journal *journal;
     struct store *store;
     struct dir *dir;
+    struct queue *queue;
     struct pool *helpers;
     const struct clock *clock;
 };
@@ -23,6 +25,8 @@ enum intake_counter {
     IC_REFUSED,
     IC_EXPANDED,
     IC_MERGED,
+    IC_QUEUED,
+    IC_HELD,
     IC_RCPT_REFUSED,
     IC_TARGETS_LOST,
     IC_SPOOLED,
@@ -35,18 +39,41 @@ extern struct counter intake_counters[IC_COUNT];
 
 /* Totals of the ledger; also how one message changes them. */
 struct ledger {
-    uint64_t messages, created, delivered, refused, expanded, merged;
+    uint64_t messages, created, delivered, refused, expanded, merged, queued, passed;
 };
 /* Inside an operation: emit the ledger as it stands after `change`. */
 void ledger_emit(struct journal_tx *tx, const struct ledger *change);
 
-/* A mailbox that the message is to reach. owner: reactor, while committing: committer. */
+#define CHANNEL_STORE SLICE("ims-ms")
+#define CHANNEL_HOLD SLICE("hold")
+
+enum looping { LOOPING_REFUSE, LOOPING_HOLD }; /* words of the key */
+
+enum target_kind {
+    TARGET_MAILBOX, /* of ours */
+    TARGET_HELD,    /* a user whose mail is kept back: routed again when it is released */
+    TARGET_REMOTE,
+};
+enum target_fate { FATE_REFUSED, FATE_MAILBOX, FATE_QUEUED };
+
+/* Where the message is to go. owner: reactor, while committing: committer. */
 struct target {
     struct target *next;
-    uint64_t user_id, account;
-    slice address; /* canonical, for Delivered-To: */
-    unsigned index; /* in the message's list */
-    bool is_looping; /* the message says that it was there already */
+    enum target_kind kind;
+    uint64_t user_id, account; /* of ours */
+    uint64_t key;              /* equal for equal targets, and seldom else */
+    slice address;             /* canonical, for Delivered-To:; remote: as it goes on the wire */
+    slice channel, host;       /* of the queue */
+    const struct accepted *of; /* the recipient that brought it first */
+    unsigned index;            /* in the message's list */
+    bool is_looping;           /* the message says that it was there already */
+    slice block;               /* its own header, empty: the body's */
+    /* as decided, anew in every run of the operation */
+    enum target_fate fate;
+    enum intake_reply verdict;
+    bool is_wanted;
+    uint64_t entry;
+    uint32_t uid, uidvalidity;
 };
 
 /* An accepted RCPT and the targets it stands for. */
@@ -55,7 +82,9 @@ struct accepted {
     struct recipient rcpt;
     struct target **targets;
     unsigned target_count;
+    bool is_alias;
     enum intake_reply verdict;
+    enum intake_reply checked; /* channel process: the verdict that the entry's recipient is to end with */
 };
 
 /* An address that waits to be asked for in an expansion. */
@@ -110,7 +139,7 @@ struct intake_tx {
     unsigned accepted_count;
     struct target *targets; /* of all accepted ones, without duplicates */
     struct target *targets_last;
-    unsigned target_count;
+    unsigned target_count, mailbox_count;
     struct ledger ledger; /* of this message */
     struct expansion expansion;
 
@@ -120,13 +149,20 @@ struct intake_tx {
     struct buf head; /* the header while it is incomplete; with several targets: trace fields and header */
     struct body_writer *writer;
     uint32_t header_end; /* in the body: where the message proper begins */
+    bool has_blocks; /* the body begins with what all share; else with the first target's own fields */
+    bool is_held; /* it is looping, and waits in the queue until somebody looks */
+    slice message_id;
+    enum queue_priority priority;
+    const struct queue_entry *known; /* channel process: the entry it comes from; no writer then */
+    struct body_view known_view;
 
     /* committing */
     struct journal_op op;
     struct job finish; /* of a spooled body */
     struct err finish_err;
-    struct store_delivery_target *deliveries;
-    unsigned delivered; /* targets in the operation, once it is answered */
+    struct ledger change; /* of the operation, once it is answered */
+    struct trace trace; /* without recipients; also what entries of the queue say about the origin */
+    slice source_host; /* "helo ([addr])" */
     enum intake_reply run_verdict; /* why run refused; INTAKE_REPLY_COUNT: it did not */
 };
 
@@ -137,8 +173,8 @@ static inline const struct intake_conf *tx_conf(const struct intake_tx *tx)
 
 /* A wait ends: frees an orphan, else says so to the protocol. */
 void tx_answer(struct intake_tx *tx);
-/* An accepted recipient or the whole message ends without delivery. */
-void tx_count_end(const struct intake_tx *tx, unsigned delivered);
+/* The message ends: what the counters get. change: what the operation did; NULL: nothing was delivered. */
+void tx_count_end(const struct intake_tx *tx, const struct ledger *change);
 
 /* expand.c: ask for rcpt (or the sender, rcpt NULL). The verdict is set when it answers INTAKE_NOW. */
 enum intake_status expand_begin(struct intake_tx *tx, const struct recipient *rcpt);
@@ -146,8 +182,32 @@ enum intake_status expand_begin(struct intake_tx *tx, const struct recipient *rc
 /* body.c */
 void body_drop(struct intake_tx *tx); /* everything of the message; legal in any state */
 
+/* The header without Return-Path: fields of former deliveries into out (may be NULL); notes Message-ID, priority and
+ * who was reached already. False: the message was spoilt. */
+bool header_take(struct intake_tx *tx, slice header, struct buf *out);
+/* Return-Path: (RFC 5321 4.4) and Delivered-To: (RFC 9228) of one target. */
+void put_own_fields(const struct intake_tx *tx, const struct target *t, struct buf *out);
+/* Header blocks of the mailboxes that need one; header: what all share. */
+void blocks_make(struct intake_tx *tx, slice header);
+
+/* route.c */
+bool route_may_relay(const struct intake_tx *tx);
+bool route_is_ours(const struct intake_tx *tx, const struct address *a); /* a literal of the address it came to */
+/* Channel and host of an address that is not ours. INTAKE_REPLY_COUNT: found. */
+enum intake_reply route_find(struct intake_tx *tx, const struct address *a, struct target *t);
+slice route_source(const struct intake_tx *tx); /* the channel by which the message came in */
+
+/* commit.c: in the operation, on the committer */
+/* What becomes of each target, as far as the view tells; the recipients' verdicts. Returns how many targets go on. */
+unsigned commit_decide(struct intake_tx *tx, struct journal_view *v, enum intake_reply *first_refusal);
+int commit_emit(struct intake_tx *tx, struct journal_tx *jtx, struct err *err);
+uint32_t commit_bytes(const struct intake_tx *tx); /* an upper estimate, without the body */
+
+/* trace.c */
+void trace_begin(struct intake_tx *tx); /* on the reactor: who brought it, which the committer may not ask any more */
+void trace_emit(struct intake_tx *tx, struct journal_tx *jtx, uint64_t body);
+
 /* deliver.c */
 enum intake_status deliver_begin(struct intake_tx *tx);
-enum intake_reply deliver_while_rebuilding(void); /* for recipients whose mailboxes are not ready yet */
 
 #endif

@@ -31,7 +31,8 @@ struct intake_tx *intake_tx_new(struct intake *in, struct conf_set *conf, const 
     tx->session = session;
     tx->done = done;
     tx->arg = arg;
-    tx->is_all_or_nothing = peer->source != INTAKE_LMTP;
+    tx->is_all_or_nothing = peer->source == INTAKE_SMTP || peer->source == INTAKE_SUBMISSION;
+    tx->priority = QUEUE_NORMAL;
     arena_init(&tx->mem, TX_ARENA_BYTES);
     return tx;
 }
@@ -46,7 +47,7 @@ static void tx_clear(struct intake_tx *tx)
     tx->first = tx->last = NULL;
     tx->accepted_count = 0;
     tx->targets = tx->targets_last = NULL;
-    tx->target_count = 0;
+    tx->target_count = tx->mailbox_count = 0;
     tx->ledger = (struct ledger){ 0 };
     arena_release(&tx->mem);
     tx->state = TX_IDLE;
@@ -93,19 +94,22 @@ void tx_answer(struct intake_tx *tx)
         tx->done(tx->arg, tx->session, tx);
 }
 
-void tx_count_end(const struct intake_tx *tx, unsigned delivered)
+void tx_count_end(const struct intake_tx *tx, const struct ledger *change)
 {
     const struct ledger *l = &tx->ledger;
+    uint64_t gone_on = change != NULL ? change->delivered + change->queued : 0;
 
     counter_add(&intake_counters[IC_CREATED], (int64_t)l->created);
     counter_add(&intake_counters[IC_EXPANDED], (int64_t)l->expanded);
     counter_add(&intake_counters[IC_MERGED], (int64_t)l->merged);
-    counter_add(&intake_counters[IC_DELIVERED], delivered);
-    counter_add(&intake_counters[IC_REFUSED], (int64_t)(l->created - l->expanded - l->merged) - delivered);
-    if (delivered != 0) {
-        counter_add(&intake_counters[IC_MESSAGES], 1);
-        counter_add(&intake_counters[IC_BYTES], (int64_t)tx->bytes);
-    }
+    counter_add(&intake_counters[IC_REFUSED], (int64_t)(l->created - l->expanded - l->merged - gone_on));
+    if (change == NULL)
+        return;
+    counter_add(&intake_counters[IC_DELIVERED], (int64_t)change->delivered);
+    counter_add(&intake_counters[IC_QUEUED], (int64_t)change->queued);
+    counter_add(&intake_counters[IC_HELD], tx->is_held ? 1 : 0);
+    counter_add(&intake_counters[IC_MESSAGES], 1);
+    counter_add(&intake_counters[IC_BYTES], (int64_t)tx->bytes);
 }
 
 /* --- phases ------------------------------------------------------------------------------------------------------- */

@@ -127,6 +127,7 @@ static void put_extensions(struct smtp_session *s)
     ehlo_line(out, "8BITMIME");
     ehlo_line(out, "SMTPUTF8");
     ehlo_line(out, "CHUNKING");
+    ehlo_line(out, "DSN");
     if (!s->peer.is_tls && s->base.listener->tls == LISTENER_TLS_STARTTLS)
         ehlo_line(out, "STARTTLS");
     if (smtp_auth_is_offered(s, &mechanisms) && mechanisms.len != 0) {

@@ -110,12 +110,21 @@ enum store_result store_deliver_check(struct store *s, struct journal_view *v, u
 
 /* --- delivery ------------------------------------------------------------------------------------------------ */
 
+static struct body_view target_view(const struct store_delivery_target *t, uint64_t body_id, uint32_t body_bytes)
+{
+    bool has_header = t->header.len != 0 || t->header_id != 0;
+    uint32_t at = has_header ? t->body_at : 0;
+
+    return (struct body_view){ t->header_id, body_id, at,
+                               t->header_id != 0 ? t->header_bytes : (uint32_t)t->header.len, body_bytes - at };
+}
+
 /* Recipients whose header block lies at the same place share one stored block. */
 static uint64_t header_id(struct journal_tx *tx, const struct store_delivery_target *targets, const uint64_t *ids,
                           unsigned i)
 {
-    if (targets[i].header.len == 0)
-        return 0;
+    if (targets[i].header_id != 0 || targets[i].header.len == 0)
+        return targets[i].header_id;
     for (unsigned k = i; k > 0 && i - k < 64; k--)
         if (ids[k - 1] != 0 && targets[k - 1].header.ptr == targets[i].header.ptr &&
             targets[k - 1].header.len == targets[i].header.len)
@@ -135,8 +144,7 @@ void store_deliver_emit(struct store *s, struct journal_tx *tx, uint64_t body_id
         struct store_delivery_target *t = &targets[i];
         struct store_row row = { .system = t->flags.system, .internal_ms = journal_tx_now_ms(tx) };
 
-        row.body = (struct body_view){ 0, body_id, t->header.len != 0 ? t->body_at : 0, (uint32_t)t->header.len,
-                                       body_bytes - (t->header.len != 0 ? t->body_at : 0) };
+        row.body = target_view(t, body_id, body_bytes);
         t->uid = t->uidvalidity = 0;
         t->result = store_account_ready(s, v, t->account, NULL)
                         ? target_check(&l->conf, v, t->account, t->mailbox, body_view_bytes(&row.body), &mailbox)

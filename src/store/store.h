@@ -51,6 +51,9 @@ const struct journal_room *store_room(struct store *s);
 void store_configure(struct store *s, const struct store_conf *conf);
 int store_attach(struct store *s, struct journal *j, const char *dir,
                  struct err *err); /* after journal_open; opens the cache */
+/* The journal is closed, the threads of reactors have ended. The answers that still lie in the reactors come when these
+ * are destroyed: requests of several operations then end with what they have, and none reaches the journal. */
+void store_detach(struct store *s);
 void store_destroy(struct store **s);
 
 /* --- flags ------------------------------------------------------------------------------------------------------- */
@@ -181,6 +184,8 @@ struct store_delivery_target {
     unsigned keyword_count;
     slice header; /* replacement header block of this recipient, or empty */
     uint32_t body_at;
+    uint64_t header_id; /* in place of header: a block that the journal has already, or 0 */
+    uint32_t header_bytes;
     /* out */
     enum store_result result;
     uint32_t uid, uidvalidity;

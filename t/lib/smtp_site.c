@@ -11,7 +11,9 @@
 #include "base/diag.h"
 #include "base/mem.h"
 #include "net/worker.h"
+#include "queue/queue.h"
 #include "reactor/thread.h"
+#include "route/short.h"
 #include "store/message.h"
 
 struct smtp_site {
@@ -24,9 +26,13 @@ struct smtp_site {
     struct store_conf store_conf;
     struct intake_conf intake_conf;
     struct smtp_conf smtp_conf;
+    struct queue_conf queue_conf;
+    struct channels_conf channels;
+    struct routes_conf routes;
     struct pool *helpers;
     struct dir *dir;
     struct store *store;
+    struct queue *queue;
     struct journal *journal;
     struct intake *intake;
     struct smtp_service service;
@@ -35,6 +41,7 @@ struct smtp_site {
     struct worker worker;
     struct thread thread;
     struct buf heard;
+    json_t *document;
 };
 
 #define MUST(call)                                                                                                     \
@@ -70,18 +77,24 @@ static void conf_make(struct smtp_site *s, const char *keys)
     read_keys(&store_keys, all, &s->store_conf, &s->mem);
     read_keys(&intake_keys, all, &s->intake_conf, &s->mem);
     read_keys(&smtp_keys, all, &s->smtp_conf, &s->mem);
+    read_keys(&queue_keys, all, &s->queue_conf, &s->mem);
+    ASSERT(channels_conf_read(json_object_get(all, "channels"), NULL, false, &s->channels, &s->mem, NULL, NULL) == 0);
+    ASSERT(route_short_read(json_object_get(all, "routes"), &s->routes, &s->mem, NULL, NULL) == 0);
     s->conf.section[CONF_SERVER] = &s->server;
     s->conf.section[CONF_DIR] = &s->dir_conf;
     s->conf.section[CONF_STORE] = &s->store_conf;
     s->conf.section[CONF_INTAKE] = &s->intake_conf;
     s->conf.section[CONF_SMTP] = &s->smtp_conf;
     s->conf.section[CONF_LMTP] = &s->smtp_conf;
-    json_decref(all);
+    s->conf.section[CONF_QUEUE] = &s->queue_conf;
+    s->conf.section[CONF_CHANNELS] = &s->channels;
+    s->conf.section[CONF_ROUTES] = &s->routes;
+    s->document = all; /* routes point into it */
 }
 
 static void journal_make(struct smtp_site *s)
 {
-    const struct journal_room *rooms[3];
+    const struct journal_room *rooms[4];
     struct journal_conf conf;
     struct journal_report report;
     struct err err = ERR_INIT;
@@ -97,13 +110,17 @@ static void journal_make(struct smtp_site *s)
     rooms[0] = dir_room(s->dir);
     rooms[1] = store_room(s->store);
     rooms[2] = &intake_journal_room;
+    MUST(queue_new(&s->queue, &s->clock, &err));
+    rooms[3] = queue_room(s->queue);
     MUST(journal_open(&s->journal,
                       &(struct journal_setup){ .dir = s->path, .conf = &conf, .clock = &s->clock, .rooms = rooms,
-                                               .room_count = 3, .create = true, .pool = s->helpers },
+                                               .room_count = 4, .create = true, .pool = s->helpers },
                       &report, &err));
     dir_attach(s->dir, s->journal);
     MUST(store_attach(s->store, s->journal, s->path, &err));
-    MUST(intake_new(&s->intake, s->journal, s->store, s->dir, s->helpers, &s->clock, &err));
+    queue_configure(s->queue, &s->conf);
+    MUST(queue_attach(s->queue, s->journal, &err));
+    MUST(intake_new(&s->intake, s->journal, s->store, s->dir, s->queue, s->helpers, &s->clock, &err));
 }
 
 static void change(struct smtp_site *s, enum dir_change_kind kind, const char *name, const char *fields)
@@ -380,11 +397,13 @@ void smtp_site_destroy(struct smtp_site **sp)
         ;
     worker_free(&s->worker);
     intake_destroy(&s->intake);
+    queue_destroy(&s->queue);
     store_destroy(&s->store);
     dir_destroy(&s->dir);
     reactor_destroy(&s->reactor);
     buf_free(&s->heard);
     arena_free(&s->mem);
+    json_decref(s->document);
     remove_tree(s->path);
     mem_free(s);
 }

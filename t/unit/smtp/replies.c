@@ -83,7 +83,7 @@ static void intake_replies__keep_the_codes_of_the_standard(void **state)
         const char *enhanced;
     } rows[] = {
         { INTAKE_R_NO_USER, 550, "5.1.1" },    { INTAKE_R_NO_RELAY, 550, "5.7.1" },
-        { INTAKE_R_NO_QUEUE, 451, "4.3.5" },   { INTAKE_R_TOO_LARGE, 552, "5.3.4" },
+        { INTAKE_R_QUEUE_FULL, 452, "4.3.1" }, { INTAKE_R_TOO_LARGE, 552, "5.3.4" },
         { INTAKE_R_FULL, 452, "4.3.1" },       { INTAKE_R_BARE_LINE_END, 554, "5.6.0" },
         { INTAKE_R_NOT_OWNER, 550, "5.7.1" },  { INTAKE_R_TOO_MANY_RCPT, 452, "4.5.3" },
         { INTAKE_R_LOOP, 554, "5.4.6" },       { INTAKE_R_OVER_QUOTA, 452, "4.2.2" },

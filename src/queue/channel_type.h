@@ -53,12 +53,14 @@ struct job_result {
     int64_t retry_ms;  /* a wait of at least so long was asked for, with not_tried, too; 0: by backoff, or at once */
     slice where;       /* "mx.example.net [192.0.2.1]:25", for log and `why` */
     slice reason;      /* of the attempt as a whole, when no recipient says more; or empty */
+    bool is_partial;   /* more of this entry follows: these are recorded, no attempt is counted, it stays open */
     bool peer_has_dsn; /* it took over responsibility for notices */
     /* of the connection, for the log's fields */
     slice transport, application; /* "TCP|ip|port|ip|port", "SMTP/host/mx" */
     slice modifiers;   /* "EQS" … */
-    /* Deliver into the store inside the operation, see queue_request.deliver; `deliver_arg` is in r->arg then, and the
-     * entry's outcomes, which it may change, are r->outcomes, as given here. */
+    /* Deliver into the store inside the operation, see queue_request.deliver; `deliver_arg` is in r->arg then. The
+     * notices are made before: when it finds that somebody ends otherwise than `outcomes` say it answers -1, and the
+     * entry comes again. */
     int (*deliver)(struct journal_tx *tx, struct queue_request *r, struct err *err);
     void *deliver_arg;
     uint32_t deliver_bytes;

@@ -176,6 +176,7 @@ struct queue_request {
     int64_t due_ms;    /* RESULT: next attempt, if recipients are left; 0: stays */
     bool hold;         /* RESULT: hold what is left */
     bool is_attempt;   /* RESULT: counts as an attempt */
+    bool is_partial;   /* RESULT: of an attempt that goes on: not counted, and its own mark is not in its way */
     bool is_warning;   /* RESULT: a delay notice went out: notices + 1, notice_ms anew (0: none any more) */
     int64_t notice_ms; /* RESULT: 0 without is_warning: stays */
     struct queue_addition *additions;
@@ -254,6 +255,7 @@ struct queue_brief { /* what the scheduler must know of an entry */
 /* The scheduler marks what it attempts (true: it was not marked before; Q5). By hand, a marked entry is not deleted,
  * returned or rerouted (QUEUE_BUSY): the outcome of the attempt decides. In memory only; any thread. */
 bool queue_mark_active(struct queue *q, uint64_t id, bool is_active);
+bool queue_is_active(struct queue *q, uint64_t id); /* any thread */
 /* Told on the committer after each commit; handlers post. */
 struct queue_watch {
     void (*ready)(void *arg, const struct queue_brief *b, unsigned count); /* new, released, retried or rerouted */

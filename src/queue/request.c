@@ -58,7 +58,7 @@ struct run {
     uint64_t ended[QUEUE_TOTALS]; /* of the entry's channel */
 };
 
-static bool is_active(struct queue *q, uint64_t id)
+bool queue_is_active(struct queue *q, uint64_t id)
 {
     bool found;
 
@@ -282,7 +282,7 @@ static const struct {
 static bool must_wait(const struct queue_request *r)
 {
     return r->what == QUEUE_DELETE || r->what == QUEUE_REROUTE ||
-           (r->what == QUEUE_RESULT && !r->is_attempt && r->outcome_count != 0);
+           (r->what == QUEUE_RESULT && !r->is_attempt && !r->is_partial && r->outcome_count != 0);
 }
 
 static int request_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
@@ -300,7 +300,7 @@ static int request_run(struct journal_tx *tx, struct journal_op *op, struct err 
         q->pub.result = QUEUE_GONE;
         return 0;
     }
-    if (must_wait(&q->pub) && is_active(q->queue, q->pub.entry)) {
+    if (must_wait(&q->pub) && queue_is_active(q->queue, q->pub.entry)) {
         q->pub.result = QUEUE_BUSY;
         return 0;
     }

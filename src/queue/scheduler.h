@@ -21,8 +21,8 @@
  *           that came from a wrong clock.
  * Results:  one that the disk refuses is tried again every second, later every half minute; meanwhile no job starts.
  * Threads:  its own; the calls below from any thread. Locks: none held while calling out.
- * Lifetime: stop, then the channels' threads, then destroy, then the journal, then the queue. Reactors and conf sets of
- *           jobs outlive it.
+ * Lifetime: scheduler_stop, then the channels' threads end (and with them the last job), then journal_close, then
+ *           scheduler_destroy, then the helpers and the queue: its watch points here until the journal is closed.
  */
 #ifndef QUEUE_SCHEDULER_H
 #define QUEUE_SCHEDULER_H
@@ -56,7 +56,7 @@ int scheduler_new(struct scheduler **out, const struct scheduler_setup *s, struc
 void scheduler_reload(struct scheduler *s, struct conf_set *conf);
 /* No more jobs; waits at most stop_grace_ms for those that run (a driven one does not wait). */
 void scheduler_stop(struct scheduler *s);
-void scheduler_destroy(struct scheduler **s); /* no job is left; what results are under way is waited for */
+void scheduler_destroy(struct scheduler **s); /* waits for what the journal has answered */
 
 /* Everything of the channel, of the destination, or (both empty) of all is due now; dead destinations are probed. */
 void scheduler_run(struct scheduler *s, slice channel, slice host);

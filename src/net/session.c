@@ -271,6 +271,10 @@ static void session_rest(struct session *s)
     if (s->step_state != STEP_WAIT)
         stream_settle(st);
     session_io_update(s);
+    /* What it waited for came to pass only now, and nothing is left for the socket to tell: no event would come. */
+    if (s->phase == PHASE_RUN && (s->step_state == STEP_WANT_WRITE || s->step_state == STEP_AGAIN) &&
+        stream_out_pending(st) <= STREAM_OUT_LOW)
+        worker_ready(s->worker, s);
 }
 
 void session_run(struct session *s)

@@ -196,6 +196,44 @@ static void session__stops_producing_when_the_peer_does_not_read(void **state)
     bench_down(&b);
 }
 
+/* More than is written in one go, then it waits for the peer; the second time it has a word to say. */
+static enum step files_step(struct session *s)
+{
+    struct echo_session *e = (struct echo_session *)s;
+
+    if (e->left != 0)
+        return STEP_WANT_READ;
+    if (e->len++ == 0) {
+        for (unsigned i = 0; i < 3; i++)
+            stream_put_file(s->stream, ((struct echo_service *)s->service)->fd, 0, 1000000, NULL, NULL);
+        return STEP_WANT_WRITE;
+    }
+    e->left = 1;
+    stream_put(s->stream, SLICE("done\r\n"));
+    return STEP_AGAIN;
+}
+
+static void session__goes_on_when_the_last_look_wrote_everything(void **state)
+{
+    (void)state;
+    struct protocol files = echo_protocol;
+    const int room = 16 * 1024 * 1024; /* the socket takes all of it, so that it never has to be waited for */
+    struct bench b;
+    int pair[2];
+
+    files.step = files_step;
+    bench_up(&b, NULL, NULL);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    b.peer = pair[1];
+    if (setsockopt(pair[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room) < 0)
+        print_message("no right to a large socket buffer: the case may not be met\n");
+    worker_adopt(&b.worker, &plain, &files, &b.service, pair[0], NULL);
+    turn(&b);
+    take(&b);
+    assert_int_equal(b.got.len, 3000000 + 6);
+    bench_down(&b);
+}
+
 static void session__sends_files_between_text(void **state)
 {
     static const size_t sizes[] = { 1, 1000, STREAM_FILE_INLINE, STREAM_FILE_INLINE + 1, 700000, 1000000 };
@@ -481,6 +519,7 @@ int main(void)
         cmocka_unit_test(session__answers_octet_by_octet),
         cmocka_unit_test(session__holds_no_buffers_when_idle),
         cmocka_unit_test(session__stops_producing_when_the_peer_does_not_read),
+        cmocka_unit_test(session__goes_on_when_the_last_look_wrote_everything),
         cmocka_unit_test(session__sends_files_between_text),
         cmocka_unit_test(session__cuts_the_connection_when_a_file_is_short),
         cmocka_unit_test(session__releases_files_when_the_peer_goes),

@@ -8,13 +8,15 @@
 #include "base/mem.h"
 #include "reactor/thread.h"
 
-#define IDLE_MS INT64_MAX
 #define THREAD_NAME_BYTES 32
 
 struct helper {
     struct pool *pool;
     struct thread thread;
-    _Atomic int64_t began_ms; /* of the job it runs, or IDLE_MS; written by the helper */
+    char name[THREAD_NAME_BYTES];
+    /* Written by the helper. Each stands for itself: who looks in between sees one turn old and one new. */
+    _Atomic int64_t turned_ms;
+    _Atomic bool is_running, is_long;
 };
 
 struct pool {
@@ -24,12 +26,13 @@ struct pool {
 
     pthread_mutex_t lock; /* lock rank 80: queue, waiting, idle, is_closing */
     pthread_cond_t work;
+    pthread_cond_t drained; /* nothing waits, all are idle */
     struct list queue;
     _Atomic unsigned waiting; /* length of queue; changed with the lock, read without */
     unsigned idle;            /* helpers that wait for work */
     bool is_closing;
 
-    struct helper helpers[]; /* owner: who made the pool, except began_ms */
+    struct helper helpers[]; /* owner: who made the pool, but for what they do */
 };
 
 static void on_done(struct post *post)
@@ -44,7 +47,8 @@ static struct job *next_job(struct pool *p)
 {
     pthread_mutex_lock(&p->lock);
     while (list_is_empty(&p->queue) && !p->is_closing) {
-        p->idle++;
+        if (++p->idle == p->threads)
+            pthread_cond_broadcast(&p->drained);
         pthread_cond_wait(&p->work, &p->lock);
         p->idle--;
     }
@@ -64,9 +68,12 @@ static void *helper_main(void *arg)
         struct reactor *reactor = job->reactor;
         const struct clock *clock = reactor != NULL ? reactor_clock(reactor) : &p->real_clock;
 
-        atomic_store_explicit(&h->began_ms, clock_mono_ms(clock), memory_order_relaxed);
+        atomic_store_explicit(&h->turned_ms, clock_mono_ms(clock), memory_order_relaxed);
+        atomic_store_explicit(&h->is_long, job->is_long, memory_order_relaxed);
+        atomic_store_explicit(&h->is_running, true, memory_order_release);
         job->run(job);
-        atomic_store_explicit(&h->began_ms, IDLE_MS, memory_order_relaxed);
+        atomic_store_explicit(&h->turned_ms, clock_mono_ms(clock), memory_order_relaxed);
+        atomic_store_explicit(&h->is_running, false, memory_order_release);
         if (reactor != NULL)
             reactor_post(reactor, &job->post, on_done);
         else
@@ -88,14 +95,14 @@ struct pool *pool_new(const char *name, unsigned threads, unsigned queue_max, st
     list_init(&p->queue);
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->work, NULL);
+    pthread_cond_init(&p->drained, NULL);
     for (unsigned i = 0; i < threads; i++) {
         struct helper *h = &p->helpers[i];
-        char thread_name[THREAD_NAME_BYTES];
 
         h->pool = p;
-        atomic_init(&h->began_ms, IDLE_MS);
-        snprintf(thread_name, sizeof thread_name, "%.11s/%u", name, i);
-        if (thread_start(&h->thread, thread_name, 0, helper_main, h, err) < 0) {
+        atomic_init(&h->turned_ms, clock_mono_ms(&p->real_clock));
+        snprintf(h->name, sizeof h->name, "%.11s/%u", name, i);
+        if (thread_start(&h->thread, h->name, 0, helper_main, h, err) < 0) {
             pool_destroy(&p);
             return NULL;
         }
@@ -115,6 +122,7 @@ void pool_destroy(struct pool **pp)
     pthread_mutex_unlock(&p->lock);
     for (unsigned i = 0; i < p->threads; i++)
         thread_join(&p->helpers[i].thread); /* a no-op for those that pool_new did not get to */
+    pthread_cond_destroy(&p->drained);
     pthread_cond_destroy(&p->work);
     pthread_mutex_destroy(&p->lock);
     mem_free(p);
@@ -136,19 +144,30 @@ bool pool_submit(struct pool *p, struct job *job)
     return is_taken;
 }
 
+void pool_drain(struct pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    while (p->idle < p->threads || !list_is_empty(&p->queue))
+        pthread_cond_wait(&p->drained, &p->lock);
+    pthread_mutex_unlock(&p->lock);
+}
+
 unsigned pool_waiting(const struct pool *p)
 {
     return p->waiting;
 }
 
-int64_t pool_oldest_ms(const struct pool *p, int64_t now_ms)
+unsigned pool_helpers(const struct pool *p)
 {
-    int64_t oldest_ms = 0;
+    return p->threads;
+}
 
-    for (unsigned i = 0; i < p->threads; i++) {
-        const int64_t began_ms = atomic_load_explicit(&p->helpers[i].began_ms, memory_order_relaxed);
-        if (began_ms != IDLE_MS && now_ms - began_ms > oldest_ms)
-            oldest_ms = now_ms - began_ms;
-    }
-    return oldest_ms;
+void pool_helper(const struct pool *p, unsigned i, struct pool_helper *out)
+{
+    const struct helper *h = &p->helpers[i];
+
+    out->name = h->name;
+    out->is_running = atomic_load_explicit(&h->is_running, memory_order_acquire);
+    out->is_long = atomic_load_explicit(&h->is_long, memory_order_relaxed);
+    out->turned_ms = atomic_load_explicit(&h->turned_ms, memory_order_relaxed);
 }

@@ -4,7 +4,7 @@
  *           reactor named in the job (or called on the helper itself when reactor is NULL). Jobs begin in the order of
  *           submission. The queue is bounded: a full pool refuses, and the caller stops reading from its peer or
  *           answers 451.
- * Threads:  pool_submit, pool_waiting and pool_oldest_ms from any thread.
+ * Threads:  pool_submit, pool_waiting and pool_helper from any thread.
  * Lifetime: pool_destroy runs what is queued, then joins; a job's memory must live until done, and a reactor until
  *           every pool is destroyed that has jobs for it.
  */
@@ -28,6 +28,7 @@ struct job {
     void (*run)(struct job *job);
     void (*done)(struct job *job); /* may free the job or submit it again */
     struct reactor *reactor;
+    bool is_long; /* may take minutes in order: the watchdog does not count it */
 };
 
 /* threads 1..POOL_THREADS_MAX, queue_max 1..POOL_QUEUE_MAX waiting jobs. NULL on failure. */
@@ -38,10 +39,20 @@ void pool_destroy(struct pool **p); /* NULL allowed; not from one of its own job
  * done must be set. */
 bool pool_submit(struct pool *p, struct job *job) MUST_USE;
 
+/* Wait until nothing waits and nothing runs, for whoever is about to take away what jobs use and sees to it that no job
+ * comes that needs it. Not from one of its own jobs. */
+void pool_drain(struct pool *p);
+
 unsigned pool_waiting(const struct pool *p); /* jobs not yet begun */
 
-/* For the watchdog: how long the longest running job has run, 0 if none. Counted by the clock of the job's reactor, or
- * the real one if it has none; now_ms is of the same. */
-int64_t pool_oldest_ms(const struct pool *p, int64_t now_ms);
+/* For the watchdog and for people: what the i-th helper does, i < pool_helpers. Times are counted by the clock of the
+ * job's reactor, or the real one if it has none. */
+struct pool_helper {
+    const char *name; /* lives as long as the pool */
+    int64_t turned_ms; /* its job began or, when it waits, the last one ended; that of its start before the first */
+    bool is_running, is_long;
+};
+unsigned pool_helpers(const struct pool *p);
+void pool_helper(const struct pool *p, unsigned i, struct pool_helper *out);
 
 #endif

@@ -148,7 +148,7 @@ static void undo_done(struct journal_op *op)
     if (u->next != u->at)
         counter_add(&store_counters[SC_TAKEN_BACK], 1);
     u->at = u->next;
-    if (u->at == u->ids.len || !journal_submit(u->store->journal, op))
+    if (u->at == u->ids.len || !store_submit(u->store, op))
         undo_free(u);
 }
 
@@ -194,7 +194,7 @@ int store_undo_start(struct store *s, uint64_t upto, struct err *err)
         .lane = LANE_ACCESS, /* before the sessions, which are not there yet, and not behind any reclaiming */
         .flags = OP_FREES,
     };
-    if (!journal_submit(s->journal, &u->op))
+    if (!store_submit(s, &u->op))
         undo_free(u);
     return 0;
 }

@@ -241,6 +241,7 @@ struct store_limits { /* immutable */
 };
 OWNED struct store_limits *store_limits_ref(struct store *s); /* snap_unref(&l->snap) */
 int64_t store_resync_ms(struct store *s);
+bool store_submit(struct store *s, struct journal_op *op); /* journal_submit; false after store_detach */
 void store_reap_start(struct store *s); /* go on with deletions that the last run left half done */
 /* Take back copies that it left half done: objects up to `upto`. */
 int store_undo_start(struct store *s, uint64_t upto, struct err *err);

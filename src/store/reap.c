@@ -108,7 +108,7 @@ static void on_done(struct journal_op *op)
     s->reap_again = false;
     s->is_reaping = again;
     pthread_mutex_unlock(&s->lock);
-    if (again && journal_submit(s->journal, op))
+    if (again && store_submit(s, op))
         return;
     pthread_mutex_lock(&s->lock);
     s->is_reaping = false; /* after a failure the next deletion or start tries again */
@@ -138,7 +138,7 @@ void store_reap_start(struct store *s)
         .lane = LANE_MAINTENANCE,
         .flags = OP_FREES,
     };
-    if (journal_submit(s->journal, &r->op))
+    if (store_submit(s, &r->op))
         return;
     pthread_mutex_lock(&s->lock);
     s->is_reaping = false;

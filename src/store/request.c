@@ -158,7 +158,7 @@ static void warm_done(struct job *job)
 
 static bool warm_start(struct request *q)
 {
-    struct pool *pool = journal_pool(q->store->journal);
+    struct pool *pool = q->store->journal == NULL ? NULL : journal_pool(q->store->journal);
 
     if (q->pieces < 2 || q->is_orphan || q->pub.reactor == NULL || pool == NULL || q->done.source == 0)
         return false;
@@ -173,7 +173,9 @@ static void request_close(struct request *q)
     ranges_out(&q->to, &q->pub.to_uids, &q->pub.to_count);
     ranges_out(&q->modified_ranges, &q->pub.modified, &q->pub.modified_count);
     q->pub.modseq = q->done.modseq;
-    q->pub.durable_seq = q->op.seq != 0 ? q->op.seq : journal_durable_seq(q->store->journal);
+    q->pub.durable_seq = q->op.seq;
+    if (q->pub.durable_seq == 0 && q->store->journal != NULL)
+        q->pub.durable_seq = journal_durable_seq(q->store->journal);
     count_result(q);
     if (q->done.is_doomed)
         store_reap_start(q->store);
@@ -243,7 +245,7 @@ static bool piece_submit(struct request *q)
         .lane = q->pub.lane,
         .flags = frees ? OP_FREES : 0,
     };
-    return journal_submit(q->store->journal, &q->op);
+    return store_submit(q->store, &q->op);
 }
 
 /* Append uid to ranges of which the last may be continued. */

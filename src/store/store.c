@@ -243,6 +243,16 @@ int store_attach(struct store *s, struct journal *j, const char *dir, struct err
     return 0;
 }
 
+void store_detach(struct store *s)
+{
+    s->journal = NULL;
+}
+
+bool store_submit(struct store *s, struct journal_op *op)
+{
+    return s->journal != NULL && journal_submit(s->journal, op);
+}
+
 void store_destroy(struct store **s)
 {
     if (*s == NULL)

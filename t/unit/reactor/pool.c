@@ -280,24 +280,58 @@ static void pool_destroy__runs_what_is_queued(void **state)
     pool_destroy(&p); /* NULL */
 }
 
-static void pool_oldest_ms__is_that_of_the_longest_running_job(void **state)
+static void pool_drain__waits_for_what_waits_and_runs(void **state)
+{
+    struct scene *s = *state;
+    struct err err = ERR_INIT;
+    struct pool *p = pool_new("drain", 2, 100, &err);
+    struct work w[20];
+
+    pool_drain(p); /* nothing to wait for */
+    for (unsigned round = 0; round < 50; round++) {
+        for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
+            work_init(&w[i], s);
+            w[i].job.reactor = NULL;
+            assert_true(pool_submit(p, &w[i].job));
+        }
+        pool_drain(p);
+        for (unsigned i = 0; i < ARRAY_LEN(w); i++)
+            assert_int_equal(w[i].dones, 1);
+    }
+    pool_destroy(&p);
+}
+
+static void pool_helper__says_what_runs_and_since_when(void **state)
 {
     struct scene *s = *state;
     struct pool *p = pool_new("test", 2, 10, NULL);
+    struct pool_helper seen[2];
     struct work w[2];
 
-    assert_int_equal(pool_oldest_ms(p, 1000), 0);
+    assert_int_equal(pool_helpers(p), 2);
     for (unsigned i = 0; i < ARRAY_LEN(w); i++) {
         work_init_gated(&w[i], s);
+        w[i].job.is_long = i == 1;
         assert_true(pool_submit(p, &w[i].job));
         gate_wait(&s->begun, i + 1);
         clock_fake_advance(&s->clock, 700);
     }
-    assert_int_equal(pool_oldest_ms(p, clock_mono_ms(&s->clock)), 1400);
-    assert_int_equal(pool_oldest_ms(p, 900), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(seen); i++)
+        pool_helper(p, i, &seen[i]);
+    assert_string_equal(seen[0].name, "test/0");
+    assert_string_equal(seen[1].name, "test/1");
+    const unsigned first = seen[0].is_long ? 1 : 0; /* which of them got the first job */
+    assert_true(seen[first].is_running && !seen[first].is_long);
+    assert_true(seen[1 - first].is_running && seen[1 - first].is_long);
+    assert_int_equal(clock_mono_ms(&s->clock) - seen[first].turned_ms, 1400);
+    assert_int_equal(clock_mono_ms(&s->clock) - seen[1 - first].turned_ms, 700);
     gate_add(&s->go, 1);
     run_until_done(s, 2);
-    assert_int_equal(pool_oldest_ms(p, 99999), 0);
+    for (unsigned i = 0; i < ARRAY_LEN(seen); i++) {
+        pool_helper(p, i, &seen[i]);
+        assert_false(seen[i].is_running);
+        assert_int_equal(seen[i].turned_ms, clock_mono_ms(&s->clock)); /* their jobs' ends */
+    }
     pool_destroy(&p);
 }
 
@@ -331,7 +365,8 @@ int main(void)
         SCENE_TEST(pool_submit__from_done),
         cmocka_unit_test(pool_destroy__refuses_new_jobs),
         SCENE_TEST(pool_destroy__runs_what_is_queued),
-        SCENE_TEST(pool_oldest_ms__is_that_of_the_longest_running_job),
+        SCENE_TEST(pool_helper__says_what_runs_and_since_when),
+        SCENE_TEST(pool_drain__waits_for_what_waits_and_runs),
         cmocka_unit_test(pool_new__checks_its_range),
     };
 

@@ -187,11 +187,14 @@ static void ledger_check(struct check *c)
 /* Under the lock: the young ones of the moment. */
 static void young_check(struct check *c)
 {
+    unsigned there = 0;
+
     LIST_FOREACH(&c->q->young, it)
     {
         const struct young *y = LIST_ENTRY(it, struct young, all);
         struct queue_head h;
 
+        there += !y->is_removed;
         if (!young_visible(&c->snap, y))
             continue;
         if (!queue_head_decode(young_octets(y), &h)) {
@@ -204,6 +207,8 @@ static void young_check(struct check *c)
         if (table_entry(c->snap.v, y->id).len != 0)
             fault(c, "entry %llx is in memory and in the tables", (unsigned long long)y->id);
     }
+    if (there != c->q->young_count)
+        fault(c, "%u entries in memory, %u counted", there, c->q->young_count);
 }
 
 int queue_check(struct queue *q, journal_say_fn *say, void *arg, struct err *err)

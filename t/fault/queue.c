@@ -49,25 +49,43 @@ static void mark(void *arg, const char *line)
         _exit(1);
 }
 
-static void say_wrong(void *arg, const char *line)
+static void say_line(void *arg, const char *line)
 {
-    struct worker *w = arg;
+    buf_printf(arg, "%s\n", line);
+}
 
+static void say_wrong(struct worker *w, const char *line)
+{
     w->is_wrong = true;
     fprintf(stderr, "queue: %s\n", line);
 }
 
-/* What a reader sees is what was answered, also after refusals; only an index that fails hides it. */
+/* An index that failed is not read any more until the next start. */
+static bool can_read(struct worker *w)
+{
+    struct journal_view v;
+    char why[160];
+
+    if (journal_state(w->site.j, why) == JOURNAL_READ_ONLY || journal_read_begin(w->site.j, &v, NULL) < 0)
+        return false;
+    journal_read_end(&v);
+    return true;
+}
+
+/* What a reader sees is what was answered, also after refusals. */
 static void look(struct worker *w)
 {
-    char why[160];
+    struct buf lines = BUF_INIT;
     struct err err = ERR_INIT;
 
-    if (journal_state(w->site.j, why) == JOURNAL_READ_ONLY)
+    if (!can_read(w))
         return;
-    qm_compare(&w->model, &w->site, false, say_wrong, w);
-    if (queue_site_check(&w->site, say_wrong, w, &err) < 0 && w->is_strict)
+    qm_compare(&w->model, &w->site, false, say_line, &lines);
+    if (queue_site_check(&w->site, say_line, &lines, &err) < 0 && w->is_strict)
         say_wrong(w, err.text);
+    if (lines.len != 0 && can_read(w)) /* else the index failed just now */
+        say_wrong(w, buf_str(&lines));
+    buf_free(&lines);
 }
 
 static int phase_run(struct worker *w, const char *phase, struct err *err)

@@ -65,7 +65,7 @@ static void due__order_is_priority_then_time_then_id(void **state)
     struct picked p;
 
     test_open(t);
-    for (unsigned settled = 0; settled <= ARRAY_LEN(rows); settled += 3) {
+    for (unsigned settled = 0; settled <= ARRAY_LEN(rows); settled++) {
         char host[20];
 
         snprintf(host, sizeof host, "h%u", settled);
@@ -263,12 +263,14 @@ static void due__lists_go_through_memory_and_tables_in_order(void **state)
     struct list_of all = { .count = 0 }, some = { .count = 0 };
     uint64_t from = 0;
 
+    t->setup.segment_bytes = 4u << 20; /* a new one would write the young ones into the tables */
     test_open(t);
     for (unsigned i = 0; i < 600; i++) {
         test_put(t, "tcp_local", i % 2 == 0 ? "even" : "odd", 1);
         if (i == 449)
             test_settle(t);
     }
+    assert_int_equal(t->site.queue->young_count, 150);
     assert_int_equal(queue_each(t->site.queue, 0, UINT32_MAX, on_entry, &all), 0);
     assert_int_equal(all.count, 600);
     for (unsigned i = 1; i < 600; i++)

@@ -571,6 +571,57 @@ static void entries__deliver_runs_inside_the_operation(void **state)
     assert_int_equal(queue_site_do(&t->site, &r, &err), QUEUE_GONE);
 }
 
+/* An operation sees what it emitted before, and what is in the tables; others see neither until it is durable. */
+struct inside {
+    struct journal_op op;
+    struct test *t;
+    uint64_t old, new;
+    bool sees_old, sees_new, has_new, had_new, outside_sees;
+    int64_t queued;
+};
+
+static int inside_run(struct journal_tx *tx, struct journal_op *op, struct err *err)
+{
+    struct inside *x = CONTAINER_OF(op, struct inside, op);
+    struct queue *q = x->t->site.queue;
+    struct journal_view *v = journal_tx_view(tx);
+    struct queue_entry e = test_entry(x->t, "tcp_local", "inside", 2), got;
+    json_t *ledger;
+
+    x->had_new = queue_has(v, q, SLICE("tcp_local"), SLICE("inside"));
+    e.view = (struct body_view){ .body_id = journal_emit_octets(tx, SLICE("x")), .body_bytes = 1 };
+    x->new = queue_emit_enqueue(q, tx, &e, err);
+    x->sees_old = queue_entry_get(q, v, x->old, &x->t->mem, &got);
+    x->sees_new = queue_entry_get(q, v, x->new, &x->t->mem, &got);
+    x->has_new = queue_has(v, q, SLICE("tcp_local"), SLICE("inside"));
+    x->outside_sees = queue_entry_get(q, NULL, x->new, &x->t->mem, &got) ||
+                      queue_has(NULL, q, SLICE("tcp_local"), SLICE("inside"));
+    ledger = queue_ledger(q, v);
+    x->queued = json_get_int(json_object_get(ledger, "total"), "queued", -1);
+    json_decref(ledger);
+    return x->new != 0 ? 0 : -1;
+}
+
+static void entries__operations_see_what_they_did(void **state)
+{
+    struct test *t = *state;
+    struct inside x = { .op = { .run = inside_run, .cost = 1, .bytes = 4096, .lane = LANE_RECEPTION }, .t = t };
+    struct err err = ERR_INIT;
+
+    test_open(t);
+    x.old = test_put(t, "tcp_local", "old", 1);
+    test_settle(t);
+    assert_int_equal(journal_run(t->site.j, &x.op, &err), 0);
+    assert_true(x.sees_old);
+    assert_true(x.sees_new);
+    assert_false(x.had_new);
+    assert_true(x.has_new);
+    assert_false(x.outside_sees);
+    assert_int_equal(x.queued, 3);
+    assert_true(queue_has(NULL, t->site.queue, SLICE("tcp_local"), SLICE("inside")));
+    test_sound(t);
+}
+
 static void entries__stopped_channels_stay_stopped(void **state)
 {
     struct test *t = *state;
@@ -652,6 +703,7 @@ int main(void)
         TEST(entries__warning_moves_the_notice_time),
         TEST(entries__additions_come_with_the_result),
         TEST(entries__deliver_runs_inside_the_operation),
+        TEST(entries__operations_see_what_they_did),
         TEST(entries__stopped_channels_stay_stopped),
         TEST(entries__passing_by_closes_the_ledger),
         cmocka_unit_test(entries__requests_before_opening_are_answered),

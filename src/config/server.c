@@ -14,6 +14,7 @@
 #include "config/load.h"
 #include "control/progress.h"
 #include "control/status.h"
+#include "control/threads.h"
 #include "control/verb_rpc.h"
 #include "imap/imap.h"
 #include "intake/intake.h"
@@ -23,7 +24,6 @@
 
 #define QUIESCE_POLL_MS 20
 #define CARE_EVERY_MS 60000       /* segments are looked at so often for what can be emptied */
-#define STUCK_MS 30000            /* a loop that did not turn for so long is broken: the service manager restarts us */
 #define USER_ADDRESS_BYTES 320
 
 /* owner: main thread */
@@ -42,6 +42,7 @@ struct server {
     struct imap_service imap;
     struct pop3_service pop3;
     struct signal_watch on_term, on_int, on_hup;
+    bool has_signals;
     struct timer quiesce;
     bool is_stopping;
     /* a reload: parsed on a helper, published here */
@@ -265,41 +266,25 @@ static void care_due(struct timer *t)
     timer_start(t, CARE_EVERY_MS);
     if (s->is_caring || s->is_stopping)
         return;
-    s->care_job = (struct job){ .run = care_run, .done = care_done, .reactor = s->reactor };
+    s->care_job = (struct job){ .run = care_run, .done = care_done, .reactor = s->reactor, .is_long = true };
     s->is_caring = pool_submit(s->site.pool, &s->care_job);
-}
-
-static bool workers_turn(struct server *s, int64_t now_ms)
-{
-    for (unsigned i = 0; i < net_server_workers(s->net); i++) {
-        const struct reactor *r = net_server_worker(s->net, i)->reactor;
-
-        if (now_ms - reactor_last_turn_ms(r) > STUCK_MS) {
-            diag_error("control", "the loop %s has not turned for %d s", reactor_name(r), STUCK_MS / 1000);
-            return false;
-        }
-    }
-    return true;
 }
 
 static void watchdog_due(struct timer *t)
 {
     struct server *s = CONTAINER_OF(t, struct server, watchdog);
 
-    if (workers_turn(s, clock_mono_ms(&s->site.clock)))
+    if (threads_turn(&s->env, clock_mono_ms(&s->site.clock)))
         net_notify("WATCHDOG=1");
     timer_start(t, s->watchdog_ms);
 }
 
 static void watchdog_start(struct server *s)
 {
-    uint64_t us;
-
     timer_init(&s->watchdog, s->reactor, watchdog_due);
-    if (!slice_u64(slice_str(getenv("WATCHDOG_USEC")), &us) || us == 0)
-        return;
-    s->watchdog_ms = (int64_t)(us / 3000); /* three times in the time allowed */
-    timer_start(&s->watchdog, s->watchdog_ms);
+    s->watchdog_ms = net_watchdog_ms();
+    if (s->watchdog_ms > 0)
+        timer_start(&s->watchdog, s->watchdog_ms);
 }
 
 /* --- stopping ----------------------------------------------------------------------------------------------------- */
@@ -334,6 +319,25 @@ static void on_term(struct signal_watch *w)
 static void on_int(struct signal_watch *w)
 {
     stop_begin(CONTAINER_OF(w, struct server, on_int));
+}
+
+static void signals_start(struct server *s)
+{
+    signal_start(&s->on_term, s->reactor, SIGTERM, on_term);
+    signal_start(&s->on_int, s->reactor, SIGINT, on_int);
+    signal_start(&s->on_hup, s->reactor, SIGHUP, on_hup);
+    s->has_signals = true;
+}
+
+/* A second signal, while what runs is brought to its end, has its default action. */
+static void signals_stop(struct server *s)
+{
+    if (!s->has_signals)
+        return;
+    s->has_signals = false;
+    signal_stop(&s->on_hup);
+    signal_stop(&s->on_int);
+    signal_stop(&s->on_term);
 }
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
@@ -405,6 +409,7 @@ static int server_open(struct server *s, struct err *err)
         .site = &s->site,
         .conf = s->conf,
         .net = s->net,
+        .reactor = s->reactor,
         .began_ms = clock_mono_ms(&s->site.clock),
         .daemon = s,
         .reload = reload_by_call,
@@ -412,6 +417,7 @@ static int server_open(struct server *s, struct err *err)
     };
     timer_init(&s->quiesce, s->reactor, quiesce_due);
     timer_init(&s->care, s->reactor, care_due);
+    signals_start(s); /* before the first banner: who is told to stop then ends in order, too */
     if (status_open(&s->status, s->reactor, &s->env, err) < 0 || net_server_start(s->net, err) < 0)
         return -1;
     watchdog_start(s);
@@ -421,17 +427,13 @@ static int server_open(struct server *s, struct err *err)
 
 static void server_serve(struct server *s)
 {
-    signal_start(&s->on_term, s->reactor, SIGTERM, on_term);
-    signal_start(&s->on_int, s->reactor, SIGINT, on_int);
-    signal_start(&s->on_hup, s->reactor, SIGHUP, on_hup);
     diag_info("control", "posthouse " POSTHOUSE_VERSION " serves %s", s->dir);
     net_notify("READY=1");
+    reactor_heartbeat(s->reactor, true);
     reactor_run(s->reactor);
+    reactor_heartbeat(s->reactor, false);
     timer_stop(&s->care);
     timer_stop(&s->watchdog);
-    signal_stop(&s->on_hup);
-    signal_stop(&s->on_int);
-    signal_stop(&s->on_term);
 }
 
 /* Legal on a half-opened server. Worker loops outlive the journal and the helpers: their last answers are posted there
@@ -440,6 +442,7 @@ static void server_close(struct server *s)
 {
     const struct net_conf *net = conf_section(s->conf, CONF_NET);
 
+    signals_stop(s);
     if (s->net != NULL)
         net_server_stop(s->net, net->stop_grace_s * 1000);
     site_stop(&s->site);

@@ -113,6 +113,11 @@ static void table_put(struct buf *out, const json_t *rows)
         table_row(out, names, widths, columns, json_array_get(rows, 0), json_array_get(rows, i));
 }
 
+static bool is_table(const json_t *v)
+{
+    return json_is_array(v) && json_is_object(json_array_get(v, 0));
+}
+
 static size_t names_width(const json_t *o, size_t prefix)
 {
     size_t width = 0;
@@ -122,6 +127,8 @@ static size_t names_width(const json_t *o, size_t prefix)
     json_object_foreach((json_t *)(uintptr_t)o, name, v) {
         size_t n = prefix + slice_str(name).len;
 
+        if (prefix == 0 && is_table(v))
+            continue;
         if (json_is_object(v))
             n = names_width(v, n + 1);
         if (n > width)
@@ -138,6 +145,8 @@ static void members_put(struct buf *out, const json_t *o, slice prefix, size_t w
     json_object_foreach((json_t *)(uintptr_t)o, name, v) {
         struct buf full = BUF_INIT;
 
+        if (prefix.len == 0 && is_table(v))
+            continue; /* tables stand below the list */
         buf_put_slice(&full, prefix);
         buf_put_str(&full, name);
         if (json_is_object(v)) {
@@ -153,9 +162,25 @@ static void members_put(struct buf *out, const json_t *o, slice prefix, size_t w
     }
 }
 
+static void object_put(struct buf *out, const json_t *o)
+{
+    const char *name;
+    json_t *v;
+
+    members_put(out, o, SLICE_NONE, names_width(o, 0));
+    json_object_foreach((json_t *)(uintptr_t)o, name, v) {
+        if (!is_table(v))
+            continue;
+        buf_put_byte(out, '\n');
+        clean_put(out, slice_str(name), false);
+        buf_put_str(out, ":\n");
+        table_put(out, v);
+    }
+}
+
 void render_value(struct buf *out, const json_t *v)
 {
-    if (json_is_array(v) && json_is_object(json_array_get(v, 0))) {
+    if (is_table(v)) {
         table_put(out, v);
     } else if (json_is_array(v)) {
         for (size_t i = 0; i < json_array_size(v); i++) {
@@ -163,7 +188,7 @@ void render_value(struct buf *out, const json_t *v)
             buf_put_byte(out, '\n');
         }
     } else if (json_is_object(v)) {
-        members_put(out, v, SLICE_NONE, names_width(v, 0));
+        object_put(out, v);
     } else if (json_is_string(v)) {
         clean_put(out, json_str(v), true);
         if (json_str(v).len == 0 || json_str(v).ptr[json_str(v).len - 1] != '\n')

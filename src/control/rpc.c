@@ -61,7 +61,7 @@ const struct rpc_method rpc_methods[] = {
     { "sessions", no_params, RPC_MAIN, rpc_sessions, "Connections and what each waits for" },
     { "reload", no_params, RPC_LATER, rpc_reload, "Read posthouse.json again" },
     { "stop", no_params, RPC_MAIN, rpc_stop, "Finish what runs, then end" },
-    { "check", no_params, RPC_OFFLINE, rpc_check, "Verify the journal and its index" },
+    { "check", no_params, RPC_OFFLINE | RPC_LONG, rpc_check, "Verify the journal and its index" },
     { "rebuild", no_params, 0, rpc_rebuild, "Rebuild the index at the next start" },
     { "user.add", user_params, RPC_OFFLINE, rpc_user_add, "Make a user and its mailboxes" },
     { "user.list", domain_filter_params, RPC_OFFLINE, rpc_user_list, "List users" },

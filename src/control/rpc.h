@@ -22,6 +22,7 @@ enum rpc_flags {
     RPC_MAIN = 1,    /* on the main thread */
     RPC_LATER = 2,   /* on the main thread, and answered later by rpc_answer */
     RPC_OFFLINE = 4, /* works without a daemon */
+    RPC_LONG = 8,    /* may take minutes: the watchdog does not count it */
 };
 
 enum rpc_type { RPC_STR, RPC_SECRET, RPC_INT, RPC_BOOL, RPC_STRS };
@@ -48,6 +49,7 @@ struct rpc_env {
     struct conf_set *conf;
     /* NULL and 0 without a daemon: */
     struct net_server *net;
+    struct reactor *reactor; /* of the main thread */
     int64_t began_ms; /* monotonic */
     void *daemon;
     void (*reload)(void *daemon, struct rpc_call *call); /* answers it later */

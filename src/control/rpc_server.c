@@ -9,6 +9,7 @@
 
 #include "base/counter.h"
 #include "base/mem.h"
+#include "control/threads.h"
 #include "control/verb.h"
 #include "intake/intake.h"
 
@@ -84,6 +85,24 @@ static json_t *memory_object(void)
     return o;
 }
 
+static void thread_add(void *arg, const struct thread_row *row)
+{
+    json_t *o = json_object();
+
+    put(o, "name", json_from_slice(slice_str(row->name)));
+    put(o, "state", json_string(row->state));
+    put_u64(o, "last_turn_ms", (uint64_t)row->ago_ms);
+    json_array_append_new(arg, o);
+}
+
+static json_t *threads_array(const struct rpc_env *env)
+{
+    json_t *rows = json_array();
+
+    threads_each(env, clock_mono_ms(&env->site->clock), thread_add, rows);
+    return rows;
+}
+
 static json_t *counters_object(void)
 {
     json_t *o = json_object();
@@ -121,6 +140,7 @@ int rpc_status(struct rpc_call *call, struct err *err UNUSED)
     put_u64(o, "configuration", call->conf->number);
     put(o, "journal", journal_object(env->site));
     put(o, "memory", memory_object());
+    put(o, "threads", threads_array(env));
     put(o, "ledger", ledger_object(env->site));
     put(o, "counters", counters_object());
     call->result = o;

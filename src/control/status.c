@@ -249,6 +249,7 @@ static void call_start(struct client *c, TAKES json_t *id, TAKES json_t *params)
         call_finish(c);
     } else {
         c->job = (struct job){ .run = job_run, .done = job_done, .reactor = c->status->reactor };
+        c->job.is_long = (c->method->flags & RPC_LONG) != 0;
         if (!pool_submit(c->status->env->site->pool, &c->job)) {
             err_set(&c->call.err, ERR_TEMP, "too much work is waiting; try again");
             call_finish(c);

@@ -746,18 +746,35 @@ static void catchup_round(struct journal *j)
     journal_enter(j, JOURNAL_READ_ONLY, "the rebuild of the index failed; restart to begin it anew");
 }
 
+static void turn_mark(struct journal *j, bool is_in_round)
+{
+    atomic_store_explicit(&j->turned_ms, clock_mono_ms(j->clock), memory_order_relaxed);
+    atomic_store_explicit(&j->is_in_round, is_in_round, memory_order_release);
+}
+
+bool journal_committer(const struct journal *j, int64_t *turned_ms)
+{
+    bool is_in_round = atomic_load_explicit(&j->is_in_round, memory_order_acquire);
+
+    *turned_ms = atomic_load_explicit(&j->turned_ms, memory_order_relaxed);
+    return is_in_round;
+}
+
 void *committer_main(void *arg)
 {
     struct journal *j = arg;
     bool closing = false;
 
     while (!closing || !lanes_are_empty(j)) {
+        turn_mark(j, false);
         inbox_take(j, lanes_are_empty(j) && !catchup_turn(j), &closing);
+        turn_mark(j, true);
         if (!lanes_are_empty(j))
             batch_round(j);
         if (!closing && catchup_turn(j))
             catchup_round(j);
     }
+    turn_mark(j, false);
     return NULL;
 }
 
@@ -767,6 +784,7 @@ void committer_init(struct journal *j)
     list_init(&j->batch);
     idmap_init(&j->kept);
     tx_init(&j->tx, j);
+    turn_mark(j, false);
     counter_register(journal_counters, JC_COUNT);
 }
 

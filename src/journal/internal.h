@@ -155,6 +155,8 @@ struct journal {
     _Atomic uint64_t durable_seq;
     _Atomic uint64_t buffered_bytes; /* of body writers in memory */
     _Atomic int state; /* enum journal_state */
+    _Atomic bool is_in_round; /* the committer; with the next, which each stand for themselves */
+    _Atomic int64_t turned_ms;
 
     pthread_mutex_t lock; /* lock rank 20: inbox, state text, helpers' bookkeeping below */
     pthread_cond_t wake; /* for the committer */

@@ -23,6 +23,7 @@ static void render__values(void **state)
         { "{}", "" },
         { "{\"a\": 1, \"long\": false}", "a     1\nlong  no\n" },
         { "{\"in\": {\"a\": \"x\", \"bc\": 2}, \"z\": [1, 2]}", "in.a   x\nin.bc  2\nz      1, 2\n" },
+        { "{\"a\": 1, \"rows\": [{\"n\": \"x\", \"m\": 22}], \"z\": 2}", "a  1\nz  2\n\nrows:\nn   m\nx  22\n" },
         { "[{\"name\": \"INBOX\", \"n\": 5}, {\"name\": \"a\", \"n\": 1000}]",
           "name      n\nINBOX     5\na      1000\n" },
         { "[{\"a\": \"x\\ny\", \"b\": null}, {\"b\": \"z\"}]", "a    b\nx?y  \n     z\n" },

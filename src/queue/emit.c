@@ -102,7 +102,7 @@ static void entry_complete(struct queue_entry *e, const struct settings *s, int6
         if (e->state == QUEUE_DEFERRED)
             e->state = QUEUE_READY;
     }
-    if (c->held && e->state != QUEUE_HELD)
+    if (channel_holds(c))
         e->state = QUEUE_HELD;
     notices = &c->notices_of[e->priority];
     e->notices = 0;

@@ -206,6 +206,8 @@ void settings_get(struct queue *q, struct settings *s);
 void settings_put(struct settings *s);
 /* The channel's block, or that of tcp_local when the configuration has it no more. */
 const struct channel_conf *settings_channel(const struct settings *s, slice name);
+/* What comes into such a channel is held: it is configured so, or of type hold. */
+bool channel_holds(const struct channel_conf *c);
 
 int apply_enqueue(struct journal_tx *tx, void *room, const struct record *r, struct err *err);
 int apply_image(struct journal_tx *tx, void *room, const struct record *r, struct err *err);

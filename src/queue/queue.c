@@ -296,6 +296,11 @@ const struct channel_conf *settings_channel(const struct settings *s, slice name
     return c != NULL ? c : &s->channels->channels[0];
 }
 
+bool channel_holds(const struct channel_conf *c)
+{
+    return c->held || slice_eq(c->type, SLICE("hold"));
+}
+
 void queue_configure(struct queue *q, struct conf_set *conf)
 {
     const struct queue_conf *c = conf != NULL ? conf_section(conf, CONF_QUEUE) : NULL;

@@ -235,6 +235,7 @@ static int run_reroute(struct run *x, struct err *err)
 {
     const struct queue_request *r = x->pub;
     uint64_t out[QUEUE_TOTALS] = { 0 }, in[QUEUE_TOTALS] = { 0 };
+    struct settings s;
 
     if (r->channel.len == 0 || r->channel.len > CHANNEL_NAME_MAX || r->host.len > QUEUE_HOST_MAX)
         return err_set(err, ERR_SYNTAX, "the name of the channel or host is missing or too long");
@@ -245,8 +246,12 @@ static int run_reroute(struct run *x, struct err *err)
         return err_set(err, ERR_TEMP, "no id is free for the destination %.*s", SLICE_ARG(r->host));
     x->change.channel = r->channel;
     x->change.host = r->host;
-    if (x->entry.state != QUEUE_HELD)
+    settings_get(x->queue, &s);
+    if (channel_holds(settings_channel(&s, r->channel)))
+        x->change.state = QUEUE_HELD;
+    else if (x->entry.state != QUEUE_HELD)
         x->change.state = QUEUE_READY;
+    settings_put(&s);
     x->change.due_ms = r->now_ms;
     change_emit(x);
     if (slice_eq(r->channel, x->entry.channel))

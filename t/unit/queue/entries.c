@@ -349,6 +349,16 @@ static void entries__held_channel_holds(void **state)
     assert_int_equal(test_hand(t, QUEUE_RELEASE, id), QUEUE_OK);
     assert_true(test_get(t, id, &e));
     assert_int_equal(e.state, QUEUE_READY);
+    id = test_put(t, "hold", "", 1);
+    assert_true(test_get(t, id, &e));
+    assert_int_equal(e.state, QUEUE_HELD);
+    id = test_put(t, "tcp_lmtp", "b.example", 1);
+    assert_int_equal(test_reroute(t, id, "hold", ""), QUEUE_OK);
+    assert_true(test_get(t, id, &e));
+    assert_int_equal(e.state, QUEUE_HELD);
+    assert_int_equal(test_reroute(t, id, "tcp_lmtp", "b.example"), QUEUE_OK); /* stays so until it is released */
+    assert_true(test_get(t, id, &e));
+    assert_int_equal(e.state, QUEUE_HELD);
     e = test_entry(t, "ims-ms", "u", 1);
     e.state = QUEUE_HELD;
     id = test_put_entry(t, &e);

@@ -82,9 +82,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     }
     channel(all);
     for (unsigned i = 0; i < ARRAY_LEN(types); i++) {
+        struct record r = { .type = types[i], .payload = i < 2 ? first : i < 4 ? in.rest : all };
         struct buf text = BUF_INIT;
 
-        queue_record_dump(&(struct record){ .type = types[i], .payload = i < 2 ? first : i < 4 ? in.rest : all }, &text);
+        queue_record_dump(&r, &text);
         buf_free(&text);
     }
     arena_free(&mem);

@@ -50,8 +50,9 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -isystem $(DEPS)/include
 CFLAGS   ?=
 ALL_CFLAGS = -std=gnu17 -O2 -g $(WARN) -fstack-protector-strong $(HARDEN) -fPIE -pthread $(CPPFLAGS) $(CFLAGS)
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now -Wl,--as-needed -pthread $(SANLD) $(LDFLAGS)
+# libev static: the shared one also has libevent's names, which libunbound would get instead of libevent's own
 LIBS := $(addprefix $(DEPS)/lib/,libmbedtls.a libmbedx509.a libmbedcrypto.a liblmdb.a) \
-        -lev -ljansson -lsasl2 -lzstd -lidn2 -lcrypt -lm
+        -l:libev.a -ljansson -lsasl2 -lzstd -lidn2 -lunbound -lcrypt -lm
 # Tests may lose precision, and see their helpers
 TEST_CFLAGS = $(ALL_CFLAGS) -Wno-conversion -Wno-sign-conversion -It/lib -It
 

@@ -10,6 +10,7 @@
 #include "journal/journal.h"
 #include "log/txlog.h"
 #include "net/conf.h"
+#include "net/dns.h"
 #include "pop3/pop3.h"
 #include "queue/conf.h"
 #include "queue/notice.h"
@@ -74,6 +75,11 @@ static unsigned read_intake(struct conf_set *set, const json_t *value UNUSED, ke
     return intake_conf_check(set->section[CONF_INTAKE], report, arg);
 }
 
+static unsigned read_dns(struct conf_set *set, const json_t *value UNUSED, keys_report_fn *report, void *arg)
+{
+    return dns_conf_check(set->section[CONF_DNS], report, arg);
+}
+
 static unsigned read_routes(struct conf_set *set, const json_t *value, keys_report_fn *report, void *arg)
 {
     struct routes_conf *routes = arena_alloc(&set->mem, sizeof *routes);
@@ -130,6 +136,7 @@ const struct config_section config_sections[] = {
     { CONF_NET, "net", &net_keys, NULL, NULL, NULL, NULL },
     { CONF_TLS, "tls", &tls_keys, NULL, NULL, NULL, NULL },
     { CONF_MEMORY, "memory", &memory_keys, NULL, NULL, NULL, NULL },
+    { CONF_DNS, "dns", &dns_keys, read_dns, NULL, NULL, NULL },
     { CONF_JOURNAL, "journal", &journal_keys, NULL, NULL, NULL, NULL },
     { CONF_STORE, "store", &store_keys, NULL, NULL, NULL, NULL },
     { CONF_DIR, "dir", &dir_keys, NULL, NULL, NULL, NULL },

@@ -617,6 +617,13 @@ static void due__very_many_cost_no_memory_and_are_picked_at_once(void **state)
     found = 0;
     queue_dests(t->site.queue, on_any_dest, &found);
     took_say("listing them again", began);
+    queue_site_close(&t->site);
+    t->setup.discard_index = true;
+    began = took_now();
+    test_open(t);
+    took_say("opening without an index", began);
+    queue_sum(t->site.queue, SLICE("tcp_local"), &sum);
+    assert_int_equal(sum.entries, entries + 1);
     assert_int_equal(due, busiest < 1000 ? busiest : 1000);
     for (unsigned i = 1; i < due; i++)
         assert_true(out[i - 1].due_ms <= out[i].due_ms);

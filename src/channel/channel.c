@@ -76,10 +76,6 @@ void local_give(struct local_work *w)
         .arg = w,
     };
 
-    if (atomic_load(&j->service->is_stopping)) { /* the scheduler may be gone */
-        local_skip(w);
-        return;
-    }
     j->is_busy = false;
     job_result(j->job, &r);
     local_turn(j);
@@ -109,17 +105,25 @@ static void work_begin(struct local_job *j)
 }
 
 
+static void job_over(struct local_job *j, enum job_verdict verdict)
+{
+    struct channel_service *s = j->service;
+
+    job_end(j->job, verdict, SLICE_NONE, SLICE_NONE);
+    j->job = NULL;
+    list_remove(&j->link);
+    if (atomic_fetch_sub(&s->job_count, 1) == 1 && atomic_load(&s->is_stopping))
+        reactor_stop(s->reactor);
+}
+
 static void on_more(void *arg, unsigned count)
 {
     struct local_job *j = arg;
 
     j->is_asking = false;
     j->at = 0;
-    if (count == 0) {
-        if (!atomic_load(&j->service->is_stopping))
-            job_end(j->job, JOB_OK, SLICE_NONE, SLICE_NONE);
-        j->job = NULL;
-    }
+    if (count == 0)
+        job_over(j, JOB_OK);
     if (j->job != NULL)
         local_turn(j);
     else
@@ -134,7 +138,7 @@ static void local_turn(struct local_job *j)
     j->is_turning = true;
     while (j->job != NULL && !j->is_busy && !j->is_asking && j->open < LOCAL_OPEN_MAX) {
         if (atomic_load(&j->service->is_stopping)) {
-            j->job = NULL; /* the scheduler has ended what was left, and may be gone */
+            job_over(j, JOB_STOPPED);
         } else if (j->at < j->job->entry_count) {
             work_begin(j);
         } else {
@@ -148,7 +152,10 @@ static void local_turn(struct local_job *j)
 
 static void on_begin(struct post *p)
 {
-    local_turn(CONTAINER_OF(p, struct local_job, post));
+    struct local_job *j = CONTAINER_OF(p, struct local_job, post);
+
+    list_push_back(&j->service->jobs, &j->link);
+    local_turn(j);
 }
 
 /* On the scheduler's thread. */
@@ -159,6 +166,7 @@ static void local_start(void *context, struct channel_job *job)
 
     *j = (struct local_job){ .service = type->service, .kind = type->kind, .job = job };
     job->worker = j;
+    atomic_fetch_add(&type->service->job_count, 1);
     reactor_post(type->service->reactor, &j->post, on_begin);
 }
 
@@ -200,6 +208,7 @@ int channel_service_new(struct channel_service **out, const struct channel_setup
     struct channel_service *s = mem_alloc(sizeof *s);
 
     s->setup = *setup;
+    list_init(&s->jobs);
     for (unsigned i = 0; i < LOCAL_TYPES; i++) {
         s->types[i] = (struct local_type){ s, kinds[i] };
         s->bindings[s->binding_count++] = (struct channel_binding){ &local_types[i], &s->types[i] };
@@ -221,11 +230,22 @@ const struct channel_binding *channel_bindings(const struct channel_service *s, 
     return s->bindings;
 }
 
-/* Whatever still comes (answers of directory, helpers, scheduler) waits in the reactor until it is destroyed. */
+/* Jobs that wait for something (directory, helpers, the scheduler) end with its answer; the last one stops the loop. */
+static void on_stop(struct post *p)
+{
+    struct channel_service *s = CONTAINER_OF(p, struct channel_service, stop);
+
+    LIST_FOREACH_SAFE(&s->jobs, it)
+        local_turn(LIST_ENTRY(it, struct local_job, link));
+    if (atomic_load(&s->job_count) == 0)
+        reactor_stop(s->reactor);
+}
+
+/* What the scheduler still says about results waits in the reactor until it is destroyed. */
 void channel_service_stop(struct channel_service *s)
 {
     atomic_store(&s->is_stopping, true);
-    reactor_stop(s->reactor);
+    reactor_post(s->reactor, &s->stop, on_stop);
     thread_join(&s->thread);
 }
 

@@ -37,12 +37,16 @@ struct channel_service {
     struct local_type types[LOCAL_TYPES];
     struct channel_binding bindings[CHANNEL_TYPES];
     unsigned binding_count;
+    struct post stop;
+    struct list jobs; /* owner: reactor */
+    atomic_uint job_count; /* started and not ended */
     atomic_bool is_stopping; /* no entry is begun any more */
 };
 
 /* owner: the service's reactor */
 struct local_job {
     struct post post;
+    struct list link;
     struct channel_service *service;
     const struct local_kind *kind;
     struct channel_job *job; /* NULL: it has ended, and answers are still to come */

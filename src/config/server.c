@@ -12,6 +12,7 @@
 #include "base/diag.h"
 #include "base/mem.h"
 #include "config/load.h"
+#include "config/outgoing.h"
 #include "control/progress.h"
 #include "control/status.h"
 #include "control/threads.h"
@@ -36,6 +37,7 @@ struct server {
     struct auth *auth;
     struct intake *intake;
     struct net_server *net;
+    struct outgoing out;
     struct status *status;
     struct rpc_env env;
     struct smtp_service smtp;
@@ -104,6 +106,7 @@ static void conf_swap(struct server *s, TAKES struct conf_set *set)
     store_configure(s->site.store, conf_section(set, CONF_STORE));
     journal_configure(s->site.journal, conf_section(set, CONF_JOURNAL));
     queue_configure(s->site.queue, set);
+    outgoing_reload(&s->out, set);
     snap_unref(&old->snap);
 }
 
@@ -394,7 +397,8 @@ static int server_open(struct server *s, struct err *err)
     if (data_open(s, err) < 0)
         return -1;
     s->reactor = reactor_new("main", &s->site.clock, err);
-    if (s->reactor == NULL || auth_new(&s->auth, s->site.dir, s->site.pool, &s->site.clock, err) < 0 ||
+    if (s->reactor == NULL || outgoing_log_open(&s->out, s->dir, &s->site, s->conf, err) < 0 ||
+        auth_new(&s->auth, s->site.dir, s->site.pool, &s->site.clock, err) < 0 ||
         intake_new(&s->intake, s->site.journal, s->site.store, s->site.dir, s->site.queue, s->site.pool,
                    &s->site.clock, err) < 0)
         return -1;
@@ -418,6 +422,10 @@ static int server_open(struct server *s, struct err *err)
     timer_init(&s->quiesce, s->reactor, quiesce_due);
     timer_init(&s->care, s->reactor, care_due);
     signals_start(s); /* before the first banner: who is told to stop then ends in order, too */
+    if (outgoing_start(&s->out, &s->site, s->intake, s->conf, err) < 0)
+        return -1;
+    s->env.scheduler = s->out.scheduler;
+    s->env.log = s->out.log;
     if (status_open(&s->status, s->reactor, &s->env, err) < 0 || net_server_start(s->net, err) < 0)
         return -1;
     watchdog_start(s);
@@ -445,8 +453,12 @@ static void server_close(struct server *s)
     signals_stop(s);
     if (s->net != NULL)
         net_server_stop(s->net, net->stop_grace_s * 1000);
+    outgoing_stop(&s->out, net->stop_grace_s * 1000);
+    site_stop_journal(&s->site);
+    outgoing_settle(&s->out);
     site_stop(&s->site);
     net_server_destroy(&s->net);
+    outgoing_destroy(&s->out);
     intake_destroy(&s->intake);
     auth_destroy(&s->auth);
     site_close(&s->site);

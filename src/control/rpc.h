@@ -15,6 +15,8 @@
 #include "control/site.h"
 #include "net/server.h"
 
+struct scheduler;
+struct txlog;
 struct rpc_call;
 typedef int rpc_fn(struct rpc_call *call, struct err *err);
 
@@ -50,6 +52,8 @@ struct rpc_env {
     /* NULL and 0 without a daemon: */
     struct net_server *net;
     struct reactor *reactor; /* of the main thread */
+    struct scheduler *scheduler;
+    struct txlog *log; /* the transaction log */
     int64_t began_ms; /* monotonic */
     void *daemon;
     void (*reload)(void *daemon, struct rpc_call *call); /* answers it later */

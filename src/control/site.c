@@ -77,13 +77,18 @@ fail:
     return -1;
 }
 
-void site_stop(struct site *s)
+void site_stop_journal(struct site *s)
 {
     if (s->pool != NULL && s->journal != NULL)
         pool_drain(s->pool); /* jobs of the sessions may read the journal */
     journal_close(&s->journal);
     if (s->store != NULL)
         store_detach(s->store);
+}
+
+void site_stop(struct site *s)
+{
+    site_stop_journal(s);
     pool_destroy(&s->pool);
 }
 

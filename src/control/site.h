@@ -41,8 +41,9 @@ struct site_setup {
 };
 
 int site_open(struct site *s, const struct site_setup *setup, struct err *err);
-/* Close the journal and end the helpers: nothing changes any more, but what was asked still finds its rooms. */
-void site_stop(struct site *s);
+/* Close the journal: nothing changes any more, but what was asked still finds its rooms. */
+void site_stop_journal(struct site *s);
+void site_stop(struct site *s); /* the same, and the helpers end */
 void site_close(struct site *s); /* also after site_stop; of one that is not open: a no-op */
 
 /* Does dir hold a journal? ERR_NOTFOUND when not. */

@@ -137,6 +137,7 @@ static void wake_set(struct scheduler *s, struct dest *d, int64_t now_ms)
         at = d->not_before_ms;
     } else if (!d->has_more && d->due_ms != 0) {
         at = now_ms + (d->due_ms - wall_now(s));
+        at = at > now_ms ? at : now_ms;
         at = at > d->not_before_ms ? at : d->not_before_ms;
     } else if (is_idle(d)) {
         at = now_ms + IDLE_MS;

@@ -379,7 +379,7 @@ static void on_more(struct post *p)
     unsigned max = j->more_max < JOB_ENTRIES_MAX ? j->more_max : JOB_ENTRIES_MAX;
 
     j->incoming_count = 0;
-    if (!is_blocked(s) && !must_give_way(j) && !j->dest->is_dead)
+    if (!is_blocked(s) && !must_give_way(j) && !j->dest->is_dead && j->dest->not_before_ms <= mono_now(s))
         j->incoming_count = entries_take(s, j->dest, &j->incoming, max);
     j->taken += j->incoming_count;
     dest_place(s, j->dest);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/random.h"
+#include "queue/notice.h"
 
 static void set_destroy(struct snap *snap)
 {
@@ -25,6 +26,7 @@ void queue_site_configure(struct queue_site *s)
     struct conf_set *set = mem_alloc(sizeof *set);
     struct queue_conf *q;
     struct channels_conf *c;
+    json_t *pools = NULL;
 
     snap_init(&set->snap, set_destroy);
     arena_init(&set->mem, 4096);
@@ -37,7 +39,17 @@ void queue_site_configure(struct queue_site *s)
     q->entry_recipients_max = u->rcpts_max != 0 ? u->rcpts_max : q->entry_recipients_max;
     if (u->channels != NULL)
         set->document = json_parse(slice_str(u->channels), NULL);
-    channels_conf_read(set->document, NULL, false, c, &set->mem, say_conf, NULL);
+    if (u->pools != NULL)
+        pools = json_parse(slice_str(u->pools), NULL);
+    channels_conf_read(set->document, pools, false, c, &set->mem, say_conf, NULL);
+    json_decref(pools);
+    if (u->with_notices) {
+        struct notices_conf *n = arena_alloc(&set->mem, sizeof *n);
+
+        keys_default(&notices_keys, n, &set->mem);
+        notices_conf_complete(n, SLICE("mail.example.org"), &set->mem);
+        set->section[CONF_NOTICES] = n;
+    }
     set->section[CONF_QUEUE] = q;
     set->section[CONF_CHANNELS] = c;
     queue_configure(s->queue, set);

@@ -21,6 +21,8 @@ struct queue_site_setup {
     uint32_t entries_max;
     uint32_t rcpts_max;     /* entry_recipients_max; 0: 1,000 */
     const char *channels;   /* JSON of the section, or NULL */
+    const char *pools;      /* the same */
+    bool with_notices;      /* section "notices" with its defaults */
     bool discard_index, without_pool, with_background;
 };
 struct queue_site {

@@ -190,6 +190,7 @@ static struct catchup *catchup_new(struct journal *j, TAKES struct log_segment *
         if (list[i].info.last_seq > c->boundary)
             c->boundary = list[i].info.last_seq;
     }
+    idmap_init(&c->dropped);
     idmap_init(&c->ready);
     idmap_init(&c->asked);
     list_init(&c->demands);
@@ -262,6 +263,7 @@ void catchup_free(struct journal *j)
     mem_free(c->compact);
     mem_free(c->list);
     mem_free(c->changes);
+    idmap_free(&c->dropped);
     idmap_free(&c->ready);
     idmap_free(&c->asked);
     pthread_cond_destroy(&c->cond);

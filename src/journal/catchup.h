@@ -19,6 +19,7 @@
  *   C3  an object is said to be ready only after the transaction with its last late record was committed, with the
  *       places of all bodies it refers to.
  *   C4  nothing is emptied, imaged by policy or checked before the end: until then reference counts are partial sums.
+ *   C5  no body gets its place in a body file that was emptied: a crash may have left the file, but it goes at the end.
  *
  * Threads:  catchup_begin: the opening thread. catchup_slice: the committer, or the opening thread when nothing serves
  *           yet. Asking (journal_object_ready, journal_demand, journal_rebuilding): any.
@@ -127,6 +128,7 @@ struct catchup {
     struct catchup_segment *segments, *compact;
     unsigned count, compact_count;
     bool has_filters; /* of compact */
+    struct idmap dropped; /* number of a body file -> sequence of its last DROP */
     bool is_done;
     int64_t began_ms;
 

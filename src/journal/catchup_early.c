@@ -71,6 +71,26 @@ static void notes_put(struct journal *j, const struct early_part *p)
     }
 }
 
+/* What was emptied, before anything is said to lie there. */
+static void drops_note(struct catchup *c, const struct early_part *p)
+{
+    for (size_t i = 0; i < p->count; i++) {
+        const struct record *r = &p->records[i].r;
+        struct reader in = reader_of(r->payload);
+        uint64_t number = read_le64(&in);
+        uint32_t kind = read_le32(&in);
+
+        if (r->type == RT_DROP && !in.failed && kind == SEGMENT_BODY)
+            idmap_put(&c->dropped, number, (void *)(uintptr_t)r->seq); // NOLINT(performance-no-int-to-ptr)
+    }
+}
+
+/* A number may be given out again: what was adopted later lies in another file. */
+bool catchup_is_dropped(const struct catchup *c, uint64_t number, uint64_t seq)
+{
+    return c != NULL && (uintptr_t)idmap_get(&c->dropped, number) > seq;
+}
+
 int early_phase(struct journal *j, struct catchup *c, struct err *err)
 {
     struct early_part *parts = mem_alloc_array((size_t)c->count + 1, sizeof *parts);
@@ -85,6 +105,7 @@ int early_phase(struct journal *j, struct catchup *c, struct err *err)
     for (unsigned i = 0; i < c->count; i++) {
         damage_say(j, c, &c->segments[i], &parts[i]);
         notes_put(j, &parts[i]);
+        drops_note(c, &parts[i]);
         all += c->segments[i].late_count;
     }
     for (unsigned i = 0; i < c->count; i++)

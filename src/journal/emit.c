@@ -332,30 +332,15 @@ static int apply_adopt(struct journal_tx *tx, void *room UNUSED, const struct re
         return err_set(err, ERR_DAMAGE, "adoption record %llu does not decode", (unsigned long long)r->seq);
     if (id == 0)
         id = r->seq;
-    /* A rebuild may meet it before it knows the compaction segment where the body lies since its own file went. */
-    if (tx->phase == TX_REPLAY && !segment_dir_find(tx->journal->segments, segment, &info))
+    /* A rebuild meets it before it knows the compaction segment where the body lies since its own file was emptied,
+     * be that file gone or, after a crash, still there: it goes when the rebuild ends. */
+    if (tx->phase == TX_REPLAY && (!segment_dir_find(tx->journal->segments, segment, &info) ||
+                                   catchup_is_dropped(tx->journal->catchup, segment, r->seq)))
         return 0;
     put_le64(value, id);
     journal_put_u64(&tx->view, TABLE_ADOPT, segment, slice_of(value, sizeof value));
     body_place(tx, id, segment, offset, length);
     return 0;
-}
-
-/* A file that was emptied may still be there after a crash, and goes when the rebuild ends: its body lies in a
- * compaction segment, which the rebuild looks at later. */
-static void place_forget(struct journal_tx *tx, uint64_t number)
-{
-    struct body_info b;
-    uint64_t id;
-    slice value;
-
-    if (!journal_get_u64(&tx->view, TABLE_ADOPT, number, &value) || value.len != 8)
-        return;
-    id = get_le64(value.ptr);
-    if (!journal_body_info(&tx->view, id, &b) || b.segment != number)
-        return;
-    b.segment = b.offset = 0;
-    body_value_put(tx, id, &b);
 }
 
 static int apply_drop(struct journal_tx *tx, void *room UNUSED, const struct record *r, struct err *err)
@@ -370,11 +355,8 @@ static int apply_drop(struct journal_tx *tx, void *room UNUSED, const struct rec
     if (!reader_done(&in))
         return err_set(err, ERR_DAMAGE, "drop record %llu does not decode", (unsigned long long)r->seq);
     journal_del_u64(&tx->view, TABLE_SEGMENT, number);
-    if (kind == SEGMENT_BODY) {
-        if (journal_rebuilding(tx->journal, NULL))
-            place_forget(tx, number);
+    if (kind == SEGMENT_BODY)
         journal_del_u64(&tx->view, TABLE_ADOPT, number);
-    }
     if (kind == SEGMENT_LOG && last >= first && first != 0) {
         put_le64(value, last);
         journal_put_u64(&tx->view, TABLE_GONE, first, slice_of(value, sizeof value));

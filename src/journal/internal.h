@@ -277,6 +277,8 @@ int replay_finish(struct journal *j, const struct log_segment *list, unsigned co
  * */
 void catchup_body_ref(struct catchup *c, uint64_t body_id, int delta);
 int catchup_refuse(const struct journal *j, struct err *err); /* -1 with ERR_TEMP while the index is rebuilt */
+/* Was that body file emptied later than at `seq`? c: NULL when the index was not made anew. */
+bool catchup_is_dropped(const struct catchup *c, uint64_t number, uint64_t seq);
 
 /* --- visit.c ------------------------------------------------------------------------------------------------------
  * */

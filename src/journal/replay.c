@@ -351,6 +351,13 @@ static int on_swept(void *arg, const struct record *rec, const struct record_hea
     return 0;
 }
 
+static uint64_t segment_live(struct journal_view *v, uint64_t number)
+{
+    slice value;
+
+    return journal_get_u64(v, TABLE_SEGMENT, number, &value) && value.len == 8 ? get_le64(value.ptr) : 0;
+}
+
 /* Leftovers of a crash while segments were emptied or bodies spooled. */
 static bool is_leftover(struct replay *r, const struct segment_info *info)
 {
@@ -363,11 +370,11 @@ static bool is_leftover(struct replay *r, const struct segment_info *info)
     case SEGMENT_LOG:
         return info->is_sealed && info->last_seq >= info->header.first_seq &&
                range_is_gone(v, info->header.first_seq, info->last_seq);
-    case SEGMENT_BODY:
-        return !journal_get_u64(v, TABLE_ADOPT, info->header.number, &value);
+    case SEGMENT_BODY: /* whatever became of its adoption: not while something that is alive lies there */
+        return !journal_get_u64(v, TABLE_ADOPT, info->header.number, &value) &&
+               segment_live(v, info->header.number) == 0;
     case SEGMENT_COMPACT:
-        return !info->is_sealed || !journal_get_u64(v, TABLE_SEGMENT, info->header.number, &value) || value.len != 8 ||
-               get_le64(value.ptr) == 0;
+        return !info->is_sealed || segment_live(v, info->header.number) == 0;
     }
     return false;
 }
@@ -376,6 +383,7 @@ static int leftovers_remove(struct replay *r, struct err *err)
 {
     struct segment_info info;
 
+    tx_live_flush(r->tx); /* the table of live octets is looked at */
     for (uint64_t at = 0; segment_dir_next(r->j->segments, &at, &info);) {
         struct sweep s = { .r = r };
         struct segment_visit v = { .record = on_swept, .arg = &s };
@@ -466,7 +474,6 @@ int replay_finish(struct journal *j, const struct log_segment *list, unsigned co
     static const struct journal_setup no_setup;
     struct replay r = { .j = j, .setup = &no_setup, .tx = &j->tx, .is_rebuild = true, .number_max = number_max };
 
-    tx_live_flush(&j->tx); /* the table of live octets is looked at */
     gaps_check(&r, list, count);
     return leftovers_remove(&r, err);
 }

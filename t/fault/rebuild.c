@@ -395,11 +395,23 @@ static void demand_step(struct rebuild *b, uint32_t *client)
     b->demanded++;
 }
 
+/* What the new clients did before a rebuild was stopped belongs to the history of the next one: as any server, they
+ * may not work on it before it is ready. */
+static void newcomers_wait(struct rebuild *b)
+{
+    struct timespec pause = { .tv_nsec = 1000000 };
+
+    for (uint32_t client = OLD_CLIENTS; client < CLIENTS; client++)
+        while (journal_rebuilding(b->k.j, NULL) && !client_ready(b, client))
+            nanosleep(&pause, NULL);
+}
+
 /* Traffic while the rebuild goes on; at most `ops` operations. */
 static void work_during(struct rebuild *b, unsigned ops)
 {
     uint32_t client = OLD_CLIENTS;
 
+    newcomers_wait(b);
     b->client_from = OLD_CLIENTS;
     b->client_count = CLIENTS - OLD_CLIENTS;
     while (is_good(b) && journal_rebuilding(b->k.j, NULL) && ops-- > 0) {

@@ -216,10 +216,9 @@ static enum imap_next begin_slices(struct imap_session *s)
 static enum imap_next seen_set(struct imap_session *s)
 {
     struct fetching *f = s->run->data;
-    enum store_result result = s->answer->result;
 
     /* Reading goes on when the flags could not be set (a full disk, say): the messages just stay unseen. */
-    if ((result != STORE_OK && result != STORE_GONE) || !imap_box_refresh(s))
+    if (s->answer->result != STORE_OK || !imap_box_refresh(s))
         f->marked.count = 0;
     return begin_slices(s);
 }

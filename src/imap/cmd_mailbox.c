@@ -125,7 +125,7 @@ static enum imap_next closed(struct imap_session *s)
 
     /* The mailbox is left whatever became of the expunge, RFC 3501 6.4.2 has no other way out */
     imap_box_close(s);
-    if (result == STORE_GONE || result == STORE_NO_MAILBOX)
+    if (result == STORE_NO_MAILBOX)
         result = STORE_OK;
     return imap_answer(s, imap_reply_of(result, false));
 }

@@ -8,6 +8,7 @@ struct storing {
     struct imap_store args;
     struct imap_set modified; /* numbers that UNCHANGEDSINCE left out */
     struct imap_walk walk;
+    bool some_gone; /* of the set, expunged by others meanwhile */
 };
 
 static struct storing *storing_of(struct imap_session *s)
@@ -54,7 +55,7 @@ static enum imap_next answer_stored(struct imap_session *s)
 
     imap_box_sync(s, s->run->is_uid, &st->set);
     if (st->modified.count == 0)
-        return imap_answer(s, s->answer->result == STORE_GONE ? IMAP_R_EXPUNGED_MEANWHILE : IMAP_R_DONE);
+        return imap_answer(s, st->some_gone ? IMAP_R_EXPUNGED_MEANWHILE : IMAP_R_DONE);
     imap_set_print(&st->modified, &set);
     imap_answer_code(s, IMAP_R_DONE, "MODIFIED %.*s", SLICE_ARG(buf_slice(&set)));
     buf_free(&set);
@@ -76,8 +77,10 @@ static enum imap_next stored_slice(struct imap_session *s)
         if (!imap_walk_next(&st->walk, &n))
             return answer_stored(s);
         row = imap_box_row_in(b, imap_box_now(b), n);
-        if (row == NULL)
-            continue; /* expunged meanwhile */
+        if (row == NULL) {
+            st->some_gone = true;
+            continue;
+        }
         tells_flags = !st->args.silent || is_unexpected(st, imap_box_row_in(b, b->told, n), row, keywords);
         if (tells_flags || s->is_condstore)
             imap_put_flags(s, n, row, tells_flags);
@@ -112,7 +115,7 @@ static enum imap_next stored(struct imap_session *s)
     struct storing *st = storing_of(s);
     enum store_result result = s->answer->result;
 
-    if (result != STORE_OK && result != STORE_GONE)
+    if (result != STORE_OK)
         return imap_answer(s, imap_reply_of(result, false));
     take_modified(s, st);
     if (!imap_box_refresh(s))
@@ -182,15 +185,21 @@ static slice copyuid(struct imap_session *s)
     return text;
 }
 
+/* The session saw the messages, others have expunged them all: RFC 2180 4.4. Of UIDs that is no error, RFC 3501 6.4.8. */
+static enum imap_next none_left(struct imap_session *s)
+{
+    return imap_answer(s, s->run->is_uid ? IMAP_R_DONE : IMAP_R_EXPUNGED);
+}
+
 static enum imap_next copied(struct imap_session *s)
 {
     enum store_result result = s->answer->result;
     slice code;
 
-    if (result != STORE_OK && (result != STORE_GONE || s->answer->to_count == 0))
-        return imap_answer(s, result == STORE_GONE ? IMAP_R_EXPUNGED : imap_reply_of(result, true));
+    if (result != STORE_OK)
+        return imap_answer(s, imap_reply_of(result, true));
     if (s->answer->to_count == 0)
-        return imap_answer(s, IMAP_R_DONE);
+        return none_left(s);
     code = copyuid(s);
     return imap_answer_code(s, IMAP_R_DONE, "%.*s", SLICE_ARG(code));
 }
@@ -201,12 +210,12 @@ static enum imap_next moved(struct imap_session *s)
     enum store_result result = s->answer->result;
     slice code;
 
-    if (result != STORE_OK && (result != STORE_GONE || s->answer->to_count == 0))
-        return imap_answer(s, result == STORE_GONE ? IMAP_R_EXPUNGED : imap_reply_of(result, true));
-    if (s->answer->to_count > 0) {
-        code = copyuid(s);
-        stream_printf(imap_stream(s), "* OK [%.*s] moved\r\n", SLICE_ARG(code));
-    }
+    if (result != STORE_OK)
+        return imap_answer(s, imap_reply_of(result, true));
+    if (s->answer->to_count == 0)
+        return none_left(s);
+    code = copyuid(s);
+    stream_printf(imap_stream(s), "* OK [%.*s] moved\r\n", SLICE_ARG(code));
     return imap_answer(s, IMAP_R_DONE);
 }
 
@@ -247,9 +256,7 @@ enum imap_next imap_cmd_move(struct imap_session *s)
 
 static enum imap_next expunged(struct imap_session *s)
 {
-    enum store_result result = s->answer->result;
-
-    return imap_answer(s, imap_reply_of(result == STORE_GONE ? STORE_OK : result, false));
+    return imap_answer(s, imap_reply_of(s->answer->result, false));
 }
 
 /* "EXPUNGE" / "UID EXPUNGE" SP sequence-set        RFC 3501 6.4.3, RFC 4315 2.1 */

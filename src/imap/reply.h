@@ -23,10 +23,8 @@
     R(IMAP_R_TRYCREATE, "NO", "TRYCREATE", "no such mailbox")               /* RFC 3501 6.3.11, 6.4.7 */               \
     R(IMAP_R_EXISTS, "NO", "ALREADYEXISTS", "the mailbox exists already")                                              \
     R(IMAP_R_BAD_NAME, "NO", "CANNOT", "not a possible mailbox name")                                                  \
-    R(IMAP_R_DENIED, "NO", "NOPERM", "not permitted")                                                                  \
     R(IMAP_R_OVER_QUOTA, "NO", "OVERQUOTA", "the quota is used up")                                                    \
     R(IMAP_R_LIMIT, "NO", "LIMIT", "a limit of the server is reached")                                                 \
-    R(IMAP_R_IN_USE, "NO", "INUSE", "in use")                                                                          \
     R(IMAP_R_HAS_CHILDREN, "NO", "HASCHILDREN", "the mailbox has inferior names") /* RFC 9051 6.3.5 */                 \
     R(IMAP_R_EXPUNGED, "NO", "EXPUNGEISSUED", "the messages are gone")                                                 \
     R(IMAP_R_FULL, "NO", "UNAVAILABLE", "the disk is full")                                                            \

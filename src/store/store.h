@@ -93,12 +93,9 @@ enum store_result { /* closed list; each protocol has one table result -> reply 
                     STORE_NO_MAILBOX, /* NO [NONEXISTENT] / [TRYCREATE] */
                     STORE_EXISTS, /* [ALREADYEXISTS] */
                     STORE_BAD_NAME, /* [CANNOT] */
-                    STORE_DENIED, /* [NOPERM] */
                     STORE_OVER_QUOTA, /* [OVERQUOTA], 452 4.2.2 / 552 5.2.2 */
                     STORE_LIMIT, /* [LIMIT] */
-                    STORE_IN_USE, /* [INUSE] */
                     STORE_HAS_CHILDREN,
-                    STORE_GONE, /* a uid no longer exists (not an error for most commands) */
                     STORE_FULL, /* disk: 452 4.3.1, NO [UNAVAILABLE] */
                     STORE_TEMP,
                     STORE_REBUILDING, /* store_account_ready says when: 451 4.3.0, NO [UNAVAILABLE] */

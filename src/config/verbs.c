@@ -7,6 +7,7 @@
 #include "control/verb_journal.h"
 #include "control/verb_log.h"
 #include "control/verb_rpc.h"
+#include "control/verb_why.h"
 
 #define END { NULL, NULL, NULL }
 
@@ -66,6 +67,11 @@ static const struct verb_option log_tail_options[] = {
     { "--since", "TIME", "2h, 3d, 08:30, 2026-11-21, 2026-11-21T08:30, yesterday" },
     { "--lines", "N", "how many (default 10)" },
     { "--follow", NULL, "go on with what is written from now on" },
+    END,
+};
+static const struct verb_option why_options[] = {
+    { "--since", "TIME", "only messages that came since: 2h, 3d, 2026-11-21, yesterday" },
+    { "--limit", "N", "at most so many messages, the newest (default 20)" },
     END,
 };
 static const struct verb_option bench_options[] = {
@@ -129,6 +135,8 @@ static const struct verb rows[] = {
     { "rebuild", NULL, NULL, 0, 0, NULL, VERB_BOTH,
       "Throw the index away and rebuild it from the journal; a daemon does so at its next start", verb_run_rebuild,
       "rebuild" },
+    { "why", NULL, "ID|MESSAGE-ID|ADDRESS", 1, 1, why_options, VERB_BOTH,
+      "Tell a message's life: how it came, what was decided, every attempt, where it is", verb_run_why, "why" },
     { "log", "find", "[TEXT]", 0, 1, log_find_options, VERB_ALONE,
       "Records of the transaction log with TEXT in them: an address, a message id, a session, a host",
       verb_run_log_find, NULL },

@@ -53,6 +53,13 @@ static const struct rpc_param quota_params[] = {
     { NULL, RPC_STR, false, NULL },
 };
 
+static const struct rpc_param why_params[] = {
+    { "key", RPC_STR, true, "queue entry, reception id, Message-ID, or address" },
+    { "since", RPC_INT, false, "wall clock milliseconds: messages that came earlier are left out" },
+    { "limit", RPC_INT, false, "messages, the newest; 20" },
+    { NULL, RPC_STR, false, NULL },
+};
+
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 const struct rpc_method rpc_methods[] = {
@@ -80,6 +87,7 @@ const struct rpc_method rpc_methods[] = {
     { "mailbox.delete", mailbox_params, RPC_OFFLINE, rpc_mailbox_delete, "Delete a mailbox with its mail" },
     { "quota.get", address_params, RPC_OFFLINE, rpc_quota_get, "Show how much a user stores" },
     { "quota.set", quota_params, RPC_OFFLINE, rpc_quota_set, "Limit how much a user stores" },
+    { "why", why_params, RPC_OFFLINE, rpc_why, "The life of a message" },
     { "config.show", no_params, RPC_MAIN, rpc_config_show, "The document the daemon runs with" },
 };
 const size_t rpc_method_count = ARRAY_LEN(rpc_methods);

@@ -101,6 +101,6 @@ rpc_fn rpc_user_add, rpc_user_list, rpc_user_show, rpc_user_set, rpc_user_delete
 rpc_fn rpc_domain_add, rpc_domain_list, rpc_domain_delete;
 rpc_fn rpc_alias_set, rpc_alias_list, rpc_alias_delete;
 rpc_fn rpc_mailbox_list, rpc_mailbox_create, rpc_mailbox_delete, rpc_quota_get, rpc_quota_set; /* rpc_store.c */
-rpc_fn rpc_config_show;
+rpc_fn rpc_config_show, rpc_why;
 
 #endif

@@ -72,7 +72,7 @@ static void job_next(struct remote_job *j);
 static void mail_begin(struct remote_job *j);
 static void mail_done(struct smtp_client_mail *m);
 
-/* --- the message --------------------------------------------------------------------------------------------------- */
+/* --- the message -------------------------------------------------------------------------------------------------- */
 
 struct part {
     const struct body_pin *pin;
@@ -156,7 +156,7 @@ static void entry_end(struct remote_job *j)
     arena_reset(&j->mem);
 }
 
-/* --- connections --------------------------------------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------------------------------------------------- */
 
 static void conn_free(struct remote_conn *c)
 {
@@ -310,7 +310,7 @@ static void conn_give(struct remote_job *j, bool may_rest)
     smtp_client_rest(c->client, j->job->conf->cache_s * 1000);
 }
 
-/* --- results ------------------------------------------------------------------------------------------------------- */
+/* --- results ------------------------------------------------------------------------------------------------------ */
 
 static void outcome_add(struct remote_job *j, unsigned rcpt, enum queue_rcpt_state state, slice status, slice diag)
 {
@@ -354,7 +354,7 @@ static void job_over(struct remote_job *j, enum job_verdict verdict, slice statu
     mem_free(j);
 }
 
-/* --- one transaction ----------------------------------------------------------------------------------------------- */
+/* --- one transaction ---------------------------------------------------------------------------------------------- */
 
 static void outcomes_of(struct remote_job *j)
 {
@@ -464,7 +464,7 @@ static void mail_begin(struct remote_job *j)
     smtp_client_send(j->conn->client, m);
 }
 
-/* --- one entry ----------------------------------------------------------------------------------------------------- */
+/* --- one entry ---------------------------------------------------------------------------------------------------- */
 
 /* False: it is gone. */
 static bool entry_load(struct remote_job *j, uint64_t id)
@@ -534,7 +534,7 @@ static void job_next(struct remote_job *j)
         job_more(j->job, j->job->conf->threaddepth, j->at->worker->reactor, on_more, j);
 }
 
-/* --- threads ------------------------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------------------------------ */
 
 static void on_start(struct post *p)
 {

@@ -15,6 +15,7 @@
 #include "queue/conf.h"
 #include "queue/notice.h"
 #include "route/short.h"
+#include "smtp/client.h"
 #include "smtp/smtp.h"
 #include "store/store.h"
 
@@ -144,6 +145,7 @@ const struct config_section config_sections[] = {
     { CONF_INTAKE, "intake", &intake_keys, read_intake, NULL, NULL, NULL },
     { CONF_SMTP, "smtp", &smtp_keys, NULL, NULL, NULL, NULL },
     { CONF_LMTP, "lmtp", &lmtp_keys, NULL, NULL, NULL, NULL },
+    { CONF_SMTP_CLIENT, "smtp_client", &smtp_client_keys, NULL, NULL, NULL, NULL },
     { CONF_IMAP, "imap", &imap_keys, NULL, NULL, NULL, NULL },
     { CONF_POP3, "pop3", &pop3_keys, NULL, NULL, NULL, NULL },
     { CONF_QUEUE, "queue", &queue_keys, NULL, NULL, NULL, NULL },

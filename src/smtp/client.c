@@ -13,7 +13,7 @@
 static void connect_next(struct smtp_client *c);
 static void on_later(struct later *l);
 
-/* --- fates --------------------------------------------------------------------------------------------------------- */
+/* --- fates -------------------------------------------------------------------------------------------------------- */
 
 void smtp_rcpt_fate(struct smtp_client_mail *m, struct smtp_client_rcpt *r, enum smtp_fate fate, const char *status,
                     slice diag)
@@ -43,7 +43,7 @@ bool smtp_mail_is_decided(const struct smtp_client_mail *m)
     return true;
 }
 
-/* --- faults -------------------------------------------------------------------------------------------------------- */
+/* --- faults ------------------------------------------------------------------------------------------------------- */
 
 static void fault_set(struct smtp_client *c, bool is_permanent, const char *status, const char *text)
 {
@@ -102,7 +102,7 @@ void smtp_conn_fault_reply(struct smtp_conn *conn, const char *what)
     buf_free(&diag);
 }
 
-/* --- the end of a message ------------------------------------------------------------------------------------------ */
+/* --- the end of a message ----------------------------------------------------------------------------------------- */
 
 void smtp_client_finish(struct smtp_client *c, enum smtp_end end)
 {
@@ -165,7 +165,7 @@ void smtp_client_progress(struct smtp_client *c)
         c->setup.progress(c->setup.arg);
 }
 
-/* --- where to ------------------------------------------------------------------------------------------------------ */
+/* --- where to ----------------------------------------------------------------------------------------------------- */
 
 const struct smtp_hop *smtp_client_hop(const struct smtp_client *c)
 {
@@ -258,7 +258,7 @@ static void attempt_begin(struct smtp_client *c)
     }
 }
 
-/* --- connections --------------------------------------------------------------------------------------------------- */
+/* --- connections -------------------------------------------------------------------------------------------------- */
 
 static void connect_next(struct smtp_client *c)
 {
@@ -345,7 +345,7 @@ void smtp_client_closed(struct smtp_client *c, struct smtp_conn *conn)
     }
 }
 
-/* --- calls --------------------------------------------------------------------------------------------------------- */
+/* --- calls -------------------------------------------------------------------------------------------------------- */
 
 int smtp_client_new(struct smtp_client **out, const struct smtp_client_setup *setup, struct err *err)
 {

@@ -37,7 +37,7 @@
 
 #define SMTP_CLIENT_KEYS(K)                                                                                            \
     K(U32, connect_s, 30, 1, 3600, SECONDS, SESSION, NULL, "How long to wait for a connection to one address.")        \
-    K(U32, greeting_s, 300, 1, 3600, SECONDS, SESSION, NULL, "How long to wait for the greeting (RFC 5321 4.5.3.2.1).") \
+    K(U32, greeting_s, 300, 1, 3600, SECONDS, SESSION, NULL, "For the greeting (RFC 5321 4.5.3.2.1).")                 \
     K(U32, mail_s, 300, 1, 3600, SECONDS, SESSION, NULL,                                                               \
       "For the answer to MAIL (RFC 5321 4.5.3.2.2); also to EHLO, STARTTLS, AUTH and RSET.")                           \
     K(U32, rcpt_s, 300, 1, 3600, SECONDS, SESSION, NULL, "For the answer to RCPT (RFC 5321 4.5.3.2.3).")               \
@@ -59,7 +59,7 @@ struct smtp_client_conf {
 extern const struct key_table smtp_client_keys; /* "smtp_client" */
 void smtp_client_counters_register(void);
 
-/* --- a message ----------------------------------------------------------------------------------------------------- */
+/* --- a message ---------------------------------------------------------------------------------------------------- */
 
 /* Where its octets come from. Must stay until `done`. */
 struct smtp_source {
@@ -108,7 +108,7 @@ struct smtp_client_mail {
     bool is_lost;          /* the connection broke in the transaction, and no other address was left */
 };
 
-/* --- a client ------------------------------------------------------------------------------------------------------ */
+/* --- a client ----------------------------------------------------------------------------------------------------- */
 
 enum smtp_client_tls { SMTP_CLIENT_NOTLS, SMTP_CLIENT_MAYTLS, SMTP_CLIENT_MUSTTLS }; /* as channel_conf.tls */
 

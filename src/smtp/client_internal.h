@@ -24,7 +24,7 @@ enum smtp_client_counter {
 };
 extern struct counter smtp_client_counters[CC_COUNT];
 
-/* --- where to ------------------------------------------------------------------------------------------------------ */
+/* --- where to ----------------------------------------------------------------------------------------------------- */
 
 enum smtp_target_kind { TARGET_UNIX, TARGET_ADDRESS, TARGET_HOST, TARGET_MX };
 struct smtp_target {
@@ -149,7 +149,7 @@ void smtp_rcpt_fate(struct smtp_client_mail *m, struct smtp_client_rcpt *r, enum
                     slice diag);
 bool smtp_mail_is_decided(const struct smtp_client_mail *m);
 
-/* --- steps shared by client_session.c and client_mail.c ------------------------------------------------------------- */
+/* --- steps shared by client_session.c and client_mail.c ----------------------------------------------------------- */
 
 enum got { GOT_REPLY, GOT_MORE, GOT_BAD };
 enum got smtp_conn_reply(struct smtp_conn *conn); /* MORE: WANT_READ; BAD: a fault was said, CLOSE */

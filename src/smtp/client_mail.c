@@ -14,7 +14,7 @@ static bool uses_chunks(const struct smtp_conn *conn)
     return conn->caps.chunking && (conn->conf.chunking || mail_of(conn)->body == BODY_BINARYMIME);
 }
 
-/* --- before MAIL --------------------------------------------------------------------------------------------------- */
+/* --- before MAIL -------------------------------------------------------------------------------------------------- */
 
 static void describe_mail(const struct smtp_conn *conn, struct smtp_client_mail *m)
 {
@@ -46,7 +46,8 @@ static void check_mail(const struct smtp_conn *conn, struct smtp_client_mail *m)
         if (m->rcpts[i].fate == SMTP_FATE_NONE && !smtp_is_sendable(m->rcpts[i].address))
             smtp_rcpt_fate(m, &m->rcpts[i], SMTP_FATE_REFUSED, "5.1.3", SLICE("control characters in the address"));
     if (m->is_smtputf8 && !caps->smtputf8) /* RFC 6531 3.2 */
-        smtp_mail_fate(m, SMTP_FATE_REFUSED, "5.6.7", "the next host does not support internationalized mail (SMTPUTF8)");
+        smtp_mail_fate(m, SMTP_FATE_REFUSED, "5.6.7",
+                       "the next host does not take internationalized mail (SMTPUTF8)");
     if (caps->size_max > 0 && m->source.bytes > caps->size_max) /* RFC 1870 6.1 */
         smtp_mail_fate(m, SMTP_FATE_REFUSED, "5.3.4", "the message is larger than the next host takes (SIZE)");
     if (m->body == BODY_BINARYMIME && !(caps->binarymime && caps->chunking)) /* RFC 3030 3 */
@@ -94,7 +95,7 @@ enum step smtp_conn_begin(struct smtp_conn *conn)
     return transaction_begin(conn);
 }
 
-/* --- the envelope -------------------------------------------------------------------------------------------------- */
+/* --- the envelope ------------------------------------------------------------------------------------------------- */
 
 static unsigned command_count(const struct smtp_conn *conn)
 {
@@ -277,7 +278,7 @@ enum step smtp_step_envelope(struct smtp_conn *conn)
     }
 }
 
-/* --- reading the message ------------------------------------------------------------------------------------------- */
+/* --- reading the message ------------------------------------------------------------------------------------------ */
 
 static size_t piece_wanted(const struct smtp_conn *conn)
 {
@@ -390,7 +391,7 @@ enum step smtp_step_scan(struct smtp_conn *conn)
     return transaction_begin(conn);
 }
 
-/* --- sending it ---------------------------------------------------------------------------------------------------- */
+/* --- sending it --------------------------------------------------------------------------------------------------- */
 
 static enum step body_sent(struct smtp_conn *conn)
 {
@@ -475,7 +476,7 @@ enum step smtp_step_chunk(struct smtp_conn *conn)
     return STEP_AGAIN;
 }
 
-/* --- behind the dot ------------------------------------------------------------------------------------------------ */
+/* --- behind the dot ----------------------------------------------------------------------------------------------- */
 
 static enum step transaction_over(struct smtp_conn *conn)
 {

@@ -29,7 +29,7 @@ void smtp_conn_enter(struct smtp_conn *conn, enum conn_state state, uint32_t tim
     session_timeout(&conn->base, timeout_s * 1000);
 }
 
-/* --- replies ------------------------------------------------------------------------------------------------------- */
+/* --- replies ------------------------------------------------------------------------------------------------------ */
 
 static enum got reply_bad(struct smtp_conn *conn, const char *why)
 {
@@ -83,7 +83,7 @@ static enum step refused(struct smtp_conn *conn)
     return STEP_CLOSE;
 }
 
-/* --- greeting and EHLO --------------------------------------------------------------------------------------------- */
+/* --- greeting and EHLO -------------------------------------------------------------------------------------------- */
 
 static enum step hello_send(struct smtp_conn *conn, const char *verb, enum conn_state state)
 {
@@ -134,7 +134,7 @@ static enum step step_helo(struct smtp_conn *conn)
     return conn->reply.code / 100 == 2 ? after_hello(conn) : refused(conn);
 }
 
-/* --- STARTTLS: RFC 3207 -------------------------------------------------------------------------------------------- */
+/* --- STARTTLS: RFC 3207 ------------------------------------------------------------------------------------------- */
 
 static enum step no_tls(struct smtp_conn *conn, const char *why)
 {
@@ -194,7 +194,7 @@ static enum step step_tls(struct smtp_conn *conn)
     return hello_send(conn, conn->is_lmtp ? "LHLO" : "EHLO", CONN_EHLO); /* RFC 3207 4.2: forget what was said */
 }
 
-/* --- AUTH: RFC 4954, RFC 4616 -------------------------------------------------------------------------------------- */
+/* --- AUTH: RFC 4954, RFC 4616 ------------------------------------------------------------------------------------- */
 
 static enum step auth_begin(struct smtp_conn *conn)
 {
@@ -272,7 +272,7 @@ static enum step step_auth_password(struct smtp_conn *conn)
     return auth_answer(conn, conn->client->setup.auth_password, CONN_AUTH);
 }
 
-/* --- rest ---------------------------------------------------------------------------------------------------------- */
+/* --- rest --------------------------------------------------------------------------------------------------------- */
 
 enum step smtp_conn_ready(struct smtp_conn *conn)
 {
@@ -313,7 +313,7 @@ static enum step step_quit(struct smtp_conn *conn)
     return smtp_conn_reply(conn) == GOT_MORE ? STEP_WANT_READ : STEP_CLOSE;
 }
 
-/* --- the protocol -------------------------------------------------------------------------------------------------- */
+/* --- the protocol ------------------------------------------------------------------------------------------------- */
 
 /* What to do when a reply has come; the other states are asked without one. */
 static conn_step_fn *const on_reply[CONN_STATES] = {

@@ -2,7 +2,7 @@
 
 #define RUN_MAX 1024 /* octets looked at for a line end at a time: the time stays linear whatever the line ends are */
 
-/* --- replies ------------------------------------------------------------------------------------------------------- */
+/* --- replies ------------------------------------------------------------------------------------------------------ */
 
 /* Reply-line = Reply-code [ ("-" / SP) textstring ]      RFC 5321 4.2 */
 static bool line_parse(slice line, unsigned *code, bool *is_last, slice *text)
@@ -107,7 +107,7 @@ void smtp_reply_diag(const struct smtp_reply *r, struct buf *out)
         buf_put_byte(out, r->text.ptr[i] == '\n' ? ' ' : r->text.ptr[i]);
 }
 
-/* --- what the peer can --------------------------------------------------------------------------------------------- */
+/* --- what the peer can -------------------------------------------------------------------------------------------- */
 
 static void cap_auth(struct smtp_caps *c, slice words)
 {
@@ -158,7 +158,7 @@ void smtp_caps_read(struct smtp_caps *c, slice text)
         cap_line(c, slice_cut(&text, '\n', &more));
 }
 
-/* --- commands ------------------------------------------------------------------------------------------------------ */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 bool smtp_is_sendable(slice address)
 {
@@ -237,7 +237,7 @@ void smtp_rcpt_write(slice address, uint32_t notify, slice orcpt, const struct s
     buf_put_str(out, "\r\n");
 }
 
-/* --- message data -------------------------------------------------------------------------------------------------- */
+/* --- message data ------------------------------------------------------------------------------------------------- */
 
 /* Octets up to the next CR or LF. */
 static size_t run_length(const unsigned char *p, size_t len)

@@ -15,7 +15,7 @@
 #define SMTP_STATUS_MAX_OCTETS 9 /* "5.999.999" RFC 3463 2 */
 #define SMTP_DIAG_MAX_OCTETS 500
 
-/* --- replies: RFC 5321 4.2, RFC 2034 ------------------------------------------------------------------------------- */
+/* --- replies: RFC 5321 4.2, RFC 2034 ------------------------------------------------------------------------------ */
 
 struct smtp_reply {
     unsigned code; /* 200 … 599 */
@@ -34,7 +34,7 @@ const char *smtp_reply_status(const struct smtp_reply *r);
 /* "smtp;550 5.1.1 no such user", lines joined by blanks, at most SMTP_DIAG_MAX_OCTETS. */
 void smtp_reply_diag(const struct smtp_reply *r, struct buf *out);
 
-/* --- what the peer can: RFC 5321 4.1.1.1 --------------------------------------------------------------------------- */
+/* --- what the peer can: RFC 5321 4.1.1.1 -------------------------------------------------------------------------- */
 
 struct smtp_caps {
     bool is_esmtp; /* EHLO or LHLO was answered */
@@ -45,7 +45,7 @@ struct smtp_caps {
  * over. */
 void smtp_caps_read(struct smtp_caps *c, slice text);
 
-/* --- commands ------------------------------------------------------------------------------------------------------ */
+/* --- commands ----------------------------------------------------------------------------------------------------- */
 
 /* No control characters, so that it cannot become another command. */
 bool smtp_is_sendable(slice address);
@@ -62,7 +62,7 @@ void smtp_mail_write(const struct smtp_mail_args *args, const struct smtp_caps *
 /* RFC 3461 4.1 4.2 */
 void smtp_rcpt_write(slice address, uint32_t notify, slice orcpt, const struct smtp_caps *caps, struct buf *out);
 
-/* --- message data -------------------------------------------------------------------------------------------------- */
+/* --- message data ------------------------------------------------------------------------------------------------- */
 
 enum smtp_dot_at { SMTP_DOT_BOL, SMTP_DOT_MID, SMTP_DOT_CR };
 struct smtp_dot {

@@ -36,7 +36,7 @@ void smtp_client_counters_register(void)
     counter_register(smtp_client_counters, CC_COUNT);
 }
 
-/* --- targets ------------------------------------------------------------------------------------------------------- */
+/* --- targets ------------------------------------------------------------------------------------------------------ */
 
 /* [":" port] */
 static bool port_parse(slice rest, unsigned *port, bool *has_port)

@@ -421,7 +421,7 @@ static void scheduler__channel_stops_and_starts(void **state)
 
 /* --- results that cannot be recorded ------------------------------------------------------------------------------ */
 
-/* The journal is away for a while: what was sent is recorded when it is back, not sent again; nothing starts meanwhile. */
+/* The journal is away for a while: what was sent is recorded when it is back, and not sent again. */
 static void scheduler__refused_results_are_kept(void **state)
 {
     struct sched_test *t = *state;

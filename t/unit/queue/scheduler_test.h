@@ -60,6 +60,7 @@ struct sched_test {
     unsigned done[QUEUE_TEMP + 1];
     int (*deliver)(struct journal_tx *tx, struct queue_request *r, struct err *err);
     bool is_silent; /* no note in `tried` */
+    struct txlog *log;
 };
 
 static inline enum fake_does fake_rule_of(const struct sched_test *t, slice host)
@@ -229,6 +230,7 @@ static inline void sched_open(struct sched_test *t, const char *channels)
     setup.clock = &t->q.site.clock;
     setup.conf = t->q.site.queue->conf;
     setup.reactor = t->reactor;
+    setup.log = t->log;
     assert_int_equal(scheduler_new(&t->s, &setup, &err), 0);
     test_quiet(t);
 }

@@ -143,6 +143,7 @@ static void people_make(struct smtp_site *s)
     change(s, DIR_USER_ADD, "carol@example.test", NULL);
     change(s, DIR_USER_ADD, "full@example.test", "{\"quota\": 1}");
     change(s, DIR_USER_ADD, "asleep@example.test", "{\"status\": \"inactive\"}");
+    change(s, DIR_USER_ADD, "held@example.test", "{\"status\": \"hold\"}");
     change(s, DIR_ALIAS_SET, "team@example.test", "{\"targets\": [\"alice@example.test\", \"bob@example.test\"]}");
     change(s, DIR_ALIAS_SET, "nested@example.test", "{\"targets\": [\"team@example.test\", \"carol@example.test\"]}");
     change(s, DIR_ALIAS_SET, "ring@example.test", "{\"targets\": [\"ring2@example.test\"]}");
@@ -359,6 +360,37 @@ json_t *smtp_site_ledger(struct smtp_site *s)
 struct journal *smtp_site_journal(struct smtp_site *s)
 {
     return s->journal;
+}
+
+struct queue *smtp_site_queue(struct smtp_site *s)
+{
+    return s->queue;
+}
+
+static void print_fault(void *arg, const char *line)
+{
+    (void)arg;
+    fprintf(stderr, "fault: %s\n", line);
+}
+
+int smtp_site_check(struct smtp_site *s)
+{
+    struct err err = ERR_INIT;
+    int faults, more;
+
+    MUST(faults = intake_check(s->journal, s->store, s->queue, &s->conf, print_fault, NULL, &err));
+    MUST(more = queue_check(s->queue, print_fault, NULL, &err));
+    return faults + more;
+}
+
+void smtp_site_channel(struct smtp_site *s, const char *channel, bool is_stopped)
+{
+    struct queue_request *r = queue_request_new(is_stopped ? QUEUE_CHANNEL_STOP : QUEUE_CHANNEL_START);
+    struct err err = ERR_INIT;
+
+    r->channel = slice_str(channel);
+    MUST(queue_request_wait(s->queue, r, &err));
+    queue_request_destroy(&r);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------ */

@@ -3,7 +3,8 @@
  *
  * Model:    sessions run on a reactor thread of the site; the test is the client, on its own thread, with a blocking
  *           descriptor. Domain example.test; users alice, bob and carol; full (quota 1 octet); alias team = alice, bob;
- *           nested = team, carol; ring = ring2 = ring; partly = alice and one who is not there; away = other.test.
+ *           nested = team, carol; ring = ring2 = ring; partly = alice and one who is not there; away = alice and
+ *           x@other.test; held is a user on hold. There is a queue, and nobody who delivers from it.
  * Threads:  one test thread.
  */
 #ifndef T_SMTP_SITE_H
@@ -13,7 +14,8 @@
 
 struct smtp_site;
 
-/* keys: NULL, or JSON {"smtp": {...}, "intake": {...}} that is read over the defaults. Fails by aborting. */
+/* keys: NULL, or JSON {"smtp": {...}, "intake": {...}, "queue": {...}, "channels": {...}, "routes": [...]} that is read
+ * over the defaults. Fails by aborting. */
 struct smtp_site *smtp_site_new(const char *keys);
 void smtp_site_destroy(struct smtp_site **s); /* the directory goes, too */
 
@@ -34,5 +36,10 @@ void smtp_site_message(struct smtp_site *s, const char *user, unsigned number, s
 /* The ledger of the index. */
 OWNED json_t *smtp_site_ledger(struct smtp_site *s);
 struct journal *smtp_site_journal(struct smtp_site *s);
+struct queue *smtp_site_queue(struct smtp_site *s);
+/* Faults that intake_check and queue_check find; each is printed. */
+int smtp_site_check(struct smtp_site *s);
+/* By hand: stop or start a channel. */
+void smtp_site_channel(struct smtp_site *s, const char *channel, bool is_stopped);
 
 #endif

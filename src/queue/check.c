@@ -1,6 +1,10 @@
 /* check.c - the invariants, counted anew from the entries. */
 #include "queue/internal.h"
 
+struct copy {
+    uint64_t id;
+    slice octets;
+};
 struct check {
     struct queue *q;
     struct snapshot snap;
@@ -12,6 +16,8 @@ struct check {
     struct map channels; /* -> struct sums */
     struct map young;    /* channel -> struct sums */
     uint64_t entries, due, notices;
+    struct copy *copies; /* of young entries */
+    unsigned copy_count;
 };
 
 static void fault(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -184,31 +190,40 @@ static void ledger_check(struct check *c)
     journal_cursor_end(&cursor);
 }
 
-/* Under the lock: the young ones of the moment. */
-static void young_check(struct check *c)
+/* Under the lock: the young ones of the moment, copied. */
+static void young_copy(struct check *c)
 {
     unsigned there = 0;
 
+    c->copies = arena_alloc_array(&c->mem, idmap_count(&c->q->young_ids) + 1, sizeof *c->copies);
     LIST_FOREACH(&c->q->young, it)
     {
         const struct young *y = LIST_ENTRY(it, struct young, all);
-        struct queue_head h;
 
         there += !y->is_removed;
-        if (!young_visible(&c->snap, y))
-            continue;
-        if (!queue_head_decode(young_octets(y), &h)) {
-            fault(c, "entry %llx does not decode", (unsigned long long)y->id);
-            continue;
-        }
-        sums_count(of_channel(c, &c->young, h.channel), &h);
-        body_check(c, y->id, h.view.header_id);
-        body_check(c, y->id, h.view.body_id);
-        if (table_entry(c->snap.v, y->id).len != 0)
-            fault(c, "entry %llx is in memory and in the tables", (unsigned long long)y->id);
+        if (young_visible(&c->snap, y))
+            c->copies[c->copy_count++] = (struct copy){ y->id, slice_dup(&c->mem, young_octets(y)) };
     }
     if (there != c->q->young_count)
         fault(c, "%u entries in memory, %u counted", there, c->q->young_count);
+}
+
+static void young_check(struct check *c)
+{
+    for (unsigned i = 0; i < c->copy_count; i++) {
+        uint64_t id = c->copies[i].id;
+        struct queue_head h;
+
+        if (!queue_head_decode(c->copies[i].octets, &h)) {
+            fault(c, "entry %llx does not decode", (unsigned long long)id);
+            continue;
+        }
+        sums_count(of_channel(c, &c->young, h.channel), &h);
+        body_check(c, id, h.view.header_id);
+        body_check(c, id, h.view.body_id);
+        if (table_entry(c->snap.v, id).len != 0)
+            fault(c, "entry %llx is in memory and in the tables", (unsigned long long)id);
+    }
 }
 
 int queue_check(struct queue *q, journal_say_fn *say, void *arg, struct err *err)
@@ -226,8 +241,9 @@ int queue_check(struct queue *q, journal_say_fn *say, void *arg, struct err *err
         goto out;
     }
     c.snap.own.began_ms = INT64_MAX; /* this one reads long, and knows it */
-    young_check(&c);
+    young_copy(&c);
     pthread_mutex_unlock(&q->lock);
+    young_check(&c);
     entries_check(&c);
     sums_check(&c);
     count_check(&c, QT_DUE, c.due, "due times");

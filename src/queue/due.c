@@ -19,27 +19,51 @@ static void next_take(struct pick *p, int64_t due_ms)
         p->next_ms = due_ms;
 }
 
-static bool is_skipped(struct pick *p, uint64_t id)
+static bool is_aside(struct queue *q, uint64_t id, bool or_active)
 {
-    return idmap_get(&p->q->active, id) != NULL || idmap_get(&p->q->aside, id) != NULL ||
-           (p->skip != NULL && p->skip(p->arg, id));
+    bool found;
+
+    pthread_mutex_lock(&q->lock);
+    found = idmap_get(&q->aside, id) != NULL || (or_active && idmap_get(&q->active, id) != NULL);
+    pthread_mutex_unlock(&q->lock);
+    return found;
 }
 
-/* The young ones of one priority, one after the other. */
-struct young_walk {
-    struct list *head, *at;
+static bool is_skipped(struct pick *p, uint64_t id)
+{
+    return is_aside(p->q, id, true) || (p->skip != NULL && p->skip(p->arg, id));
+}
+
+/* The young ones of the destination, copied in their order: the tables are then read without the lock, for they may
+ * have to come from the disk. */
+struct young_copy {
+    struct queue_brief *items;
+    unsigned count[QUEUE_PRIORITIES];
 };
 
-static const struct young *young_next(struct pick *p, struct young_walk *w)
+static void young_copy(struct pick *p, struct young_copy *c)
 {
-    while (w->head != NULL && w->at != w->head) {
-        const struct young *y = LIST_ENTRY(w->at, struct young, same);
+    struct young_dest *d = young_dest_find(p->q, p->dest);
+    unsigned n = 0;
 
-        if (y->state != QUEUE_HELD && young_visible(&p->snap, y) && !is_skipped(p, y->id))
-            return y;
-        w->at = w->at->next;
+    if (d == NULL)
+        return;
+    c->items = mem_alloc_array(d->count, sizeof *c->items);
+    for (unsigned priority = 0; priority < QUEUE_PRIORITIES; priority++) {
+        LIST_FOREACH(&d->entries[priority], it)
+        {
+            const struct young *y = LIST_ENTRY(it, struct young, same);
+
+            if (y->state == QUEUE_HELD || !young_visible(&p->snap, y))
+                continue;
+            c->count[priority]++;
+            c->items[n++] = (struct queue_brief){ .id = y->id,
+                                                  .dest = p->dest,
+                                                  .due_ms = y->due_ms,
+                                                  .bytes = y->bytes < UINT32_MAX ? (uint32_t)y->bytes : UINT32_MAX,
+                                                  .priority = (uint8_t)priority };
+        }
     }
-    return NULL;
 }
 
 /* The rows of one priority in the table, one after the other. */
@@ -89,56 +113,54 @@ static bool brief_take(struct pick *p, const struct queue_brief *b)
     return true;
 }
 
-static void pick_priority(struct pick *p, struct young_dest *d, unsigned priority)
+static bool is_before(const struct queue_brief *a, const struct queue_brief *b)
 {
-    struct young_walk yw = { 0 };
-    struct row_walk rw;
-    const struct young *y;
+    return a->due_ms < b->due_ms || (a->due_ms == b->due_ms && a->id < b->id);
+}
+
+static void pick_priority(struct pick *p, const struct queue_brief *young, unsigned count, unsigned priority)
+{
+    struct row_walk rows;
     bool goes_on = true;
+    unsigned i = 0;
 
-    if (d != NULL)
-        yw = (struct young_walk){ &d->entries[priority], d->entries[priority].next };
-    journal_cursor_begin(&rw.c, p->snap.v, QT_DUE);
-    row_next(p, &rw, priority, true);
-    y = young_next(p, &yw);
-    while (goes_on && (rw.has_row || y != NULL)) {
-        bool row_first = rw.has_row && (y == NULL || rw.b.due_ms < y->due_ms ||
-                                        (rw.b.due_ms == y->due_ms && rw.b.id < y->id));
-
-        if (row_first) {
-            goes_on = brief_take(p, &rw.b);
+    journal_cursor_begin(&rows.c, p->snap.v, QT_DUE);
+    row_next(p, &rows, priority, true);
+    while (goes_on) {
+        while (i < count && is_skipped(p, young[i].id))
+            i++;
+        if (rows.has_row && (i == count || is_before(&rows.b, &young[i]))) {
+            goes_on = brief_take(p, &rows.b);
             if (goes_on)
-                row_next(p, &rw, priority, false);
-            continue;
+                row_next(p, &rows, priority, false);
+        } else {
+            goes_on = i < count && brief_take(p, &young[i++]);
         }
-        goes_on = brief_take(p, &(struct queue_brief){ .id = y->id,
-                                                       .dest = p->dest,
-                                                       .due_ms = y->due_ms,
-                                                       .bytes = y->bytes < UINT32_MAX ? (uint32_t)y->bytes : UINT32_MAX,
-                                                       .priority = (uint8_t)priority });
-        yw.at = yw.at->next;
-        if (goes_on)
-            y = young_next(p, &yw);
     }
-    journal_cursor_end(&rw.c);
+    journal_cursor_end(&rows.c);
 }
 
 unsigned queue_due(struct queue *q, uint64_t dest, int64_t now_ms, bool (*skip)(void *arg, uint64_t id), void *arg,
                    struct queue_brief *out, unsigned max, int64_t *next_due_ms)
 {
     struct pick p = { .q = q, .dest = dest, .now_ms = now_ms, .skip = skip, .arg = arg, .out = out, .max = max };
+    struct young_copy young = { .items = NULL };
+    bool is_open;
 
     pthread_mutex_lock(&q->lock);
-    if (snapshot_begin(q, NULL, &p.snap, NULL) == 0) {
-        for (unsigned i = 0; i < QUEUE_PRIORITIES; i++)
-            pick_priority(&p, young_dest_find(q, dest), i);
-        snapshot_end(&p.snap);
-    } else {
-        p.next_ms = now_ms + 1000; /* no reader was to be had: ask again */
-    }
+    is_open = snapshot_begin(q, NULL, &p.snap, NULL) == 0;
+    if (is_open)
+        young_copy(&p, &young);
     pthread_mutex_unlock(&q->lock);
+    for (unsigned i = 0, from = 0; is_open && i < QUEUE_PRIORITIES; from += young.count[i++])
+        pick_priority(&p, young.items + from, young.count[i], i);
+    if (is_open)
+        snapshot_end(&p.snap);
+    else
+        p.next_ms = now_ms + 1000; /* no reader was to be had: ask again */
     if (next_due_ms != NULL)
         *next_due_ms = p.next_ms;
+    mem_free(young.items);
     return p.count;
 }
 
@@ -158,38 +180,62 @@ static void notices_of_table(struct pick *p, uint64_t *ids)
 {
     struct journal_cursor c;
     int64_t at = 0;
+    bool is_full = false;
     slice key;
 
     journal_cursor_begin(&c, p->snap.v, QT_NOTICE);
-    while (at <= p->now_ms && (p->next_ms == 0 || p->next_ms > p->now_ms) && journal_cursor_next(&c, &key, NULL)) {
+    while (at <= p->now_ms && !is_full && journal_cursor_next(&c, &key, NULL)) {
         uint64_t id = get_be64(key.ptr + 8);
 
         at = (int64_t)get_be64(key.ptr);
-        if (idmap_get(&p->q->aside, id) == NULL)
-            notice_take(p, ids, id, at);
+        if (is_aside(p->q, id, false))
+            continue;
+        is_full = p->count == p->max;
+        notice_take(p, ids, id, at);
     }
     journal_cursor_end(&c);
+}
+
+/* The young ones whose time has come, at most max; seldom one, for they are a few seconds old. Under the lock. */
+static unsigned notices_of_young(struct pick *p, uint64_t *ids)
+{
+    unsigned n = 0;
+
+    LIST_FOREACH(&p->q->young, it)
+    {
+        const struct young *y = LIST_ENTRY(it, struct young, all);
+
+        if (y->state == QUEUE_HELD || y->notice_ms == 0 || !young_visible(&p->snap, y))
+            continue;
+        if (y->notice_ms > p->now_ms)
+            next_take(p, y->notice_ms);
+        else if (n < p->max)
+            ids[n++] = y->id;
+    }
+    return n;
 }
 
 unsigned queue_notice_due(struct queue *q, int64_t now_ms, uint64_t *ids, unsigned max, int64_t *next_ms)
 {
     struct pick p = { .q = q, .now_ms = now_ms, .max = max };
+    uint64_t *young = mem_alloc_array(max + 1, sizeof *young);
+    unsigned young_count = 0;
+    bool is_open;
 
     pthread_mutex_lock(&q->lock);
-    if (snapshot_begin(q, NULL, &p.snap, NULL) == 0) {
+    is_open = snapshot_begin(q, NULL, &p.snap, NULL) == 0;
+    if (is_open)
+        young_count = notices_of_young(&p, young);
+    pthread_mutex_unlock(&q->lock);
+    if (is_open) {
         notices_of_table(&p, ids);
-        LIST_FOREACH(&q->young, it)
-        {
-            const struct young *y = LIST_ENTRY(it, struct young, all);
-
-            if (y->state != QUEUE_HELD && y->notice_ms != 0 && young_visible(&p.snap, y))
-                notice_take(&p, ids, y->id, y->notice_ms);
-        }
+        for (unsigned i = 0; i < young_count; i++)
+            notice_take(&p, ids, young[i], now_ms);
         snapshot_end(&p.snap);
     } else {
         p.next_ms = now_ms + 1000;
     }
-    pthread_mutex_unlock(&q->lock);
     *next_ms = p.next_ms;
+    mem_free(young);
     return p.count;
 }

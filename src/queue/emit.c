@@ -159,7 +159,7 @@ uint64_t emit_entry(struct queue *q, struct journal_tx *tx, const struct queue_e
     settings_put(&s);
     if (!is_ours && limit_check(q, journal_tx_view(tx), entries_max, err) < 0)
         return 0;
-    piece.dest = dest_id(q, journal_tx_view(tx), e->channel, e->host, NULL);
+    piece.dest = dest_id(q, journal_tx_view(tx), e->channel, e->host);
     if (piece.dest == 0) {
         err_set(err, ERR_TEMP, "no id is free for the destination %.*s", SLICE_ARG(e->host));
         return 0;

@@ -196,9 +196,10 @@ slice pair_key(struct pair_key *k, uint64_t first, uint64_t second);
 bool table_dest(struct journal_view *v, uint64_t dest, struct sums *sums, slice *channel, slice *host);
 bool table_channel(struct journal_view *v, slice name, uint64_t *object, struct queue_channel *c);
 void table_channel_put(struct journal_view *v, uint64_t object, const struct queue_channel *c);
-/* The id of a destination: one it has already (in memory or tables), or else a free one. 0: none is free. The names in
- * memory are those the committer sees. *is_there may be NULL. */
-uint64_t dest_id(struct queue *q, struct journal_view *v, slice channel, slice host, bool *is_there);
+/* The first of the DEST_PROBES ids that a destination may have. */
+uint64_t dest_first(slice channel, slice host);
+/* On the committer: the id it has already (in memory or tables), or else a free one. 0: none is free. */
+uint64_t dest_id(struct queue *q, struct journal_view *v, slice channel, slice host);
 
 /* --- the rest ----------------------------------------------------------------------------------------------------- */
 

@@ -74,7 +74,7 @@ static const struct journal_type types[] = {
     { QR_ENTRY_IMAGE, 0, "entry_image", apply_image, refs_entry, queue_record_dump, image_entry, keys_entry },
     { QR_CHANGE, TYPE_YOUNG, "entry_change", apply_change, NULL, queue_record_dump, image_entry, NULL },
     { QR_DONE, TYPE_YOUNG, "entry_done", apply_done, NULL, queue_record_dump, NULL, NULL },
-    { QR_CHANNEL, 0, "channel", apply_channel, NULL, queue_record_dump, image_channel, NULL },
+    { QR_CHANNEL, TYPE_WHOLE, "channel", apply_channel, NULL, queue_record_dump, image_channel, NULL },
 };
 
 static const struct journal_table tables[] = {

@@ -266,9 +266,8 @@ struct queue_watch {
 void queue_watch_set(struct queue *q, const struct queue_watch *w); /* one; before work begins */
 bool queue_dest_name(struct queue *q, uint64_t dest, struct arena *mem, slice *channel, slice *host);
 /* Up to max entries of the destination that are due by now_ms, by priority and due time, after skipping those for which
- * skip() says so (they are active; called under a lock of the queue: short, no call back) and those that are marked
- * active. *next_due_ms: when to ask again (now_ms: at once, there are more; 0: nothing else waits). 1,000 in under 5 ms
- * cold. */
+ * skip() says so (they are active) and those that are marked active. *next_due_ms: when to ask again (now_ms: at once,
+ * there are more; 0: nothing else waits). 1,000 in under 5 ms cold. */
 unsigned queue_due(struct queue *q, uint64_t dest, int64_t now_ms, bool (*skip)(void *arg, uint64_t id), void *arg,
                    struct queue_brief *out, unsigned max, int64_t *next_due_ms);
 /* Up to max entries whose notice time has come; *next_ms as above. */

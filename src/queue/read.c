@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/diag.h"
+
 #define SLICE_BYTES (1024u * 1024) /* of entries copied under one snapshot */
 
 /* --- ids ---------------------------------------------------------------------------------------------------------- */
@@ -87,25 +89,52 @@ struct gather {
     uint64_t dest; /* 0: all */
     uint64_t from;
     unsigned max;
-    struct found *items; /* of the tables, then of both */
+    struct found *items; /* of the memory, then of the tables; then the first of both */
     unsigned count;
-    bool is_end; /* of the tables */
+    bool is_end;
 };
 
-/* Rows of the tables; the place behind max belongs to nobody. */
+static bool room_is_left(struct gather *g, size_t *bytes, slice octets, unsigned before)
+{
+    *bytes += octets.len;
+    return g->count - before < g->max && *bytes < SLICE_BYTES;
+}
+
+/* The first ones; under the lock. The tables are then read without it, for they may have to come from the disk. */
+static void gather_young(struct gather *g)
+{
+    size_t bytes = 0;
+    bool has_room = true;
+
+    LIST_FOREACH(&g->q->young, it)
+    {
+        const struct young *y = LIST_ENTRY(it, struct young, all);
+
+        if (y->id < g->from || !young_visible(&g->snap, y) || (g->dest != 0 && y->dest->dest != g->dest))
+            continue;
+        if (!has_room) {
+            g->is_end = false;
+            return;
+        }
+        g->items[g->count++] = (struct found){ y->id, slice_dup(&g->mem, young_octets(y)) };
+        has_room = room_is_left(g, &bytes, young_octets(y), 0);
+    }
+}
+
 static void gather_tables(struct gather *g)
 {
     struct journal_cursor c;
     struct pair_key k;
     unsigned char id_key[8];
+    unsigned before = g->count;
     size_t bytes = 0;
     slice key, value, at;
-    bool more;
+    bool more, has_room = true;
 
     put_be64(id_key, g->from);
     at = g->dest != 0 ? pair_key(&k, g->dest, g->from) : slice_of(id_key, sizeof id_key);
     journal_cursor_begin(&c, g->snap.v, g->dest != 0 ? QT_DEST_ENTRY : QT_ENTRY);
-    for (more = journal_cursor_seek(&c, at, &key, &value); more && g->count < g->max && bytes < SLICE_BYTES;
+    for (more = journal_cursor_seek(&c, at, &key, &value); more && has_room;
          more = journal_cursor_next(&c, &key, &value)) {
         uint64_t id = get_be64(key.ptr + key.len - 8);
 
@@ -113,10 +142,10 @@ static void gather_tables(struct gather *g)
             break;
         if (g->dest != 0)
             value = table_entry(g->snap.v, id);
-        bytes += value.len;
         g->items[g->count++] = (struct found){ id, slice_dup(&g->mem, value) };
+        has_room = room_is_left(g, &bytes, value, before);
     }
-    g->is_end = g->count < g->max && bytes < SLICE_BYTES;
+    g->is_end = g->is_end && has_room;
     journal_cursor_end(&c);
 }
 
@@ -127,29 +156,19 @@ static int found_cmp(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-/* Young ones up to the last row found, or, at the end of the tables, as many as there is room for. */
-static void gather_young(struct gather *g)
+/* Of either kind there may be more behind its last one: nothing behind the lower of these may be told yet. */
+static void gather_cut(struct gather *g, unsigned young)
 {
-    uint64_t last = g->is_end ? UINT64_MAX : g->items[g->count - 1].id;
-    unsigned tables = g->count;
+    uint64_t last_young = young != 0 ? g->items[young - 1].id : UINT64_MAX;
+    uint64_t last_row = g->count > young ? g->items[g->count - 1].id : UINT64_MAX;
+    uint64_t last = last_young < last_row ? last_young : last_row;
 
-    LIST_FOREACH(&g->q->young, it)
-    {
-        const struct young *y = LIST_ENTRY(it, struct young, all);
-
-        if (y->id > last || g->count - tables == g->max)
-            break;
-        if (y->id < g->from || !young_visible(&g->snap, y) || (g->dest != 0 && y->dest->dest != g->dest))
-            continue;
-        g->items[g->count++] = (struct found){ y->id, slice_dup(&g->mem, young_octets(y)) };
-    }
-    if (g->count == tables)
-        return;
     qsort(g->items, g->count, sizeof *g->items, found_cmp);
+    if (!g->is_end)
+        while (g->count > 0 && g->items[g->count - 1].id > last)
+            g->count--;
     if (g->count > g->max) {
         g->count = g->max;
-        g->is_end = false;
-    } else if (g->count - tables == g->max) {
         g->is_end = false;
     }
 }
@@ -157,17 +176,22 @@ static void gather_young(struct gather *g)
 /* At most max entries from `from` on. False: no reader was to be had. */
 static bool gather_run(struct gather *g)
 {
+    unsigned young;
+
     g->items = arena_alloc_array(&g->mem, 2 * (size_t)g->max, sizeof *g->items);
     g->count = 0;
+    g->is_end = true;
     pthread_mutex_lock(&g->q->lock);
     if (snapshot_begin(g->q, NULL, &g->snap, NULL) < 0) {
         pthread_mutex_unlock(&g->q->lock);
         return false;
     }
-    gather_tables(g);
     gather_young(g);
     pthread_mutex_unlock(&g->q->lock);
+    young = g->count;
+    gather_tables(g);
     snapshot_end(&g->snap);
+    gather_cut(g, young);
     return true;
 }
 
@@ -180,8 +204,11 @@ static uint64_t each(struct queue *q, uint64_t dest, uint64_t from, unsigned max
     while (max > 0 && goes_on) {
         arena_reset(&g.mem);
         g.max = max < SLICE_ROWS ? max : SLICE_ROWS;
-        if (!gather_run(&g))
+        if (!gather_run(&g)) {
+            diag_warn("queue", "a list of entries ends early: the index cannot be read");
+            g.from = 0;
             break;
+        }
         for (unsigned i = 0; i < g.count && goes_on; i++) {
             struct queue_entry e;
 
@@ -208,53 +235,63 @@ uint64_t queue_each_of(struct queue *q, uint64_t dest, uint64_t from, unsigned m
     return dest == 0 ? 0 : each(q, dest, from, max, fn, arg);
 }
 
+/* One that is visible is enough. */
+static bool young_has(struct queue *q, const struct snapshot *s, uint64_t dest, slice channel, slice host)
+{
+    const struct young_dest *d = young_dest_find(q, dest);
+
+    if (d == NULL || !slice_eq(young_channel(d), channel) || !slice_eq(young_host(d), host))
+        return false;
+    for (unsigned p = 0; p < QUEUE_PRIORITIES; p++)
+        LIST_FOREACH(&d->entries[p], it)
+            if (young_visible(s, LIST_ENTRY(it, struct young, same)))
+                return true;
+    return false;
+}
+
 bool queue_has(struct journal_view *v, struct queue *q, slice channel, slice host)
 {
+    uint64_t first = dest_first(channel, host);
     struct snapshot s;
-    struct sums sums;
     slice c, h;
-    bool found = false;
-    uint64_t dest;
+    bool is_open, found = false, locks = v == NULL || !v->writable;
 
-    pthread_mutex_lock(&q->lock);
-    if (snapshot_begin(q, v, &s, NULL) < 0) {
+    if (locks)
+        pthread_mutex_lock(&q->lock);
+    is_open = snapshot_begin(q, v, &s, NULL) == 0;
+    for (unsigned i = 0; is_open && i < DEST_PROBES && !found; i++)
+        found = young_has(q, &s, first + i, channel, host);
+    if (locks)
         pthread_mutex_unlock(&q->lock);
+    if (!is_open)
         return true; /* not known: whoever asks then waits for his turn */
-    }
-    dest = dest_id(q, s.v, channel, host, &found);
-    if (found) {
-        const struct young_dest *d = young_dest_find(q, dest);
-
-        found = table_dest(s.v, dest, &sums, &c, &h);
-        for (unsigned p = 0; !found && d != NULL && p < QUEUE_PRIORITIES; p++)
-            LIST_FOREACH(&d->entries[p], it)
-                found = found || young_visible(&s, LIST_ENTRY(it, struct young, same));
-    }
-    pthread_mutex_unlock(&q->lock);
+    for (unsigned i = 0; i < DEST_PROBES && !found; i++)
+        found = table_dest(s.v, first + i, NULL, &c, &h) && slice_eq(c, channel) && slice_eq(h, host);
     snapshot_end(&s);
     return found;
 }
 
 bool queue_dest_name(struct queue *q, uint64_t dest, struct arena *mem, slice *channel, slice *host)
 {
-    struct snapshot s;
+    struct journal_view v;
     const struct young_dest *d;
-    bool found = false;
+    bool found;
 
     pthread_mutex_lock(&q->lock);
     d = young_dest_find(q, dest);
-    if (d != NULL) {
+    found = d != NULL;
+    if (found) {
         *channel = slice_dup(mem, young_channel(d));
         *host = slice_dup(mem, young_host(d));
-        found = true;
-    } else if (snapshot_begin(q, NULL, &s, NULL) == 0) {
-        found = table_dest(s.v, dest, NULL, channel, host);
-        if (found) {
-            *channel = slice_dup(mem, *channel);
-            *host = slice_dup(mem, *host);
-        }
-        snapshot_end(&s);
     }
     pthread_mutex_unlock(&q->lock);
+    if (found || q->journal == NULL || journal_read_begin(q->journal, &v, NULL) < 0)
+        return found;
+    found = table_dest(&v, dest, NULL, channel, host);
+    if (found) {
+        *channel = slice_dup(mem, *channel);
+        *host = slice_dup(mem, *host);
+    }
+    journal_read_end(&v);
     return found;
 }

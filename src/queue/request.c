@@ -241,7 +241,7 @@ static int run_reroute(struct run *x, struct err *err)
         return err_set(err, ERR_SYNTAX, "the name of the channel or host is missing or too long");
     if (slice_eq(r->channel, x->entry.channel) && slice_eq(r->host, x->entry.host))
         return 0;
-    x->change.dest = dest_id(x->queue, journal_tx_view(x->tx), r->channel, r->host, NULL);
+    x->change.dest = dest_id(x->queue, journal_tx_view(x->tx), r->channel, r->host);
     if (x->change.dest == 0)
         return err_set(err, ERR_TEMP, "no id is free for the destination %.*s", SLICE_ARG(r->host));
     x->change.channel = r->channel;

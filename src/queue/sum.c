@@ -159,10 +159,9 @@ struct dest_gather {
     struct queue *q;
     struct snapshot snap;
     struct arena mem;
-    uint64_t from;
+    uint64_t from, last; /* ids of this slice */
     struct dest_row *rows;
     size_t count, cap;
-    bool is_end;
 };
 
 static struct dest_row *dest_push(struct dest_gather *g, uint64_t dest, slice channel, slice host)
@@ -180,6 +179,31 @@ static struct dest_row *dest_push(struct dest_gather *g, uint64_t dest, slice ch
     return r;
 }
 
+/* How far this slice goes: so many rows, seen with a reader of its own, before the lock is taken. It also fetches what
+ * lies on the disk. */
+static bool dests_limit(struct dest_gather *g)
+{
+    struct journal_view v;
+    struct journal_cursor c;
+    unsigned char at[8];
+    unsigned n = 0;
+    slice key;
+    bool more;
+
+    if (g->q->journal == NULL || journal_read_begin(g->q->journal, &v, NULL) < 0)
+        return false;
+    g->last = UINT64_MAX;
+    put_be64(at, g->from);
+    journal_cursor_begin(&c, &v, QT_DEST);
+    for (more = journal_cursor_seek(&c, slice_of(at, sizeof at), &key, NULL); more && ++n < SLICE_ROWS;)
+        more = journal_cursor_next(&c, &key, NULL);
+    if (more)
+        g->last = get_be64(key.ptr);
+    journal_cursor_end(&c);
+    journal_read_end(&v);
+    return true;
+}
+
 static void dests_of_tables(struct dest_gather *g)
 {
     struct journal_cursor c;
@@ -190,35 +214,18 @@ static void dests_of_tables(struct dest_gather *g)
     put_be64(at, g->from);
     journal_cursor_begin(&c, g->snap.v, QT_DEST);
     more = journal_cursor_seek(&c, slice_of(at, sizeof at), &key, &value);
-    for (; more && g->count < SLICE_ROWS; more = journal_cursor_next(&c, &key, &value)) {
+    for (; more && get_be64(key.ptr) <= g->last; more = journal_cursor_next(&c, &key, &value)) {
+        uint64_t dest = get_be64(key.ptr);
+        struct dest_row *r;
         struct sums sums;
 
-        if (!table_dest(g->snap.v, get_be64(key.ptr), &sums, &channel, &host))
+        if (!table_dest(g->snap.v, dest, &sums, &channel, &host))
             continue;
-        struct dest_row *r = dest_push(g, get_be64(key.ptr), channel, host);
-
+        r = dest_push(g, dest, channel, host);
         r->sums = sums;
         r->in_tables = true;
     }
-    g->is_end = !more;
     journal_cursor_end(&c);
-}
-
-static struct dest_row *dest_find(struct dest_gather *g, uint64_t dest, size_t tables)
-{
-    size_t low = 0, high = tables;
-
-    while (low < high) {
-        size_t mid = (low + high) / 2;
-
-        if (g->rows[mid].pub.dest == dest)
-            return &g->rows[mid];
-        if (g->rows[mid].pub.dest < dest)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return NULL;
 }
 
 static void earliest(int64_t *ms, int64_t other)
@@ -227,10 +234,10 @@ static void earliest(int64_t *ms, int64_t other)
         *ms = other;
 }
 
-/* The young ones of a destination into its row, which is made for the first that is visible. */
-static void dest_of_young(struct dest_gather *g, const struct young_dest *d, size_t tables)
+/* The young ones of a destination, as a row of their own. */
+static void dest_of_young(struct dest_gather *g, const struct young_dest *d)
 {
-    struct dest_row *r = dest_find(g, d->dest, tables);
+    struct dest_row *r = NULL;
 
     for (unsigned p = 0; p < QUEUE_PRIORITIES; p++) {
         LIST_FOREACH(&d->entries[p], it)
@@ -250,23 +257,44 @@ static void dest_of_young(struct dest_gather *g, const struct young_dest *d, siz
     }
 }
 
+/* Under the lock. */
 static void dests_of_young(struct dest_gather *g)
 {
-    uint64_t last = g->is_end ? UINT64_MAX : g->rows[g->count - 1].pub.dest;
-    size_t at = 0, tables = g->count;
+    size_t at = 0;
     uint64_t dest;
     void *d;
 
     while (idmap_next(&g->q->young_dests, &at, &dest, &d))
-        if (dest >= g->from && dest <= last)
-            dest_of_young(g, d, tables);
+        if (dest >= g->from && dest <= g->last)
+            dest_of_young(g, d);
 }
 
 static int dest_cmp(const void *a, const void *b)
 {
     const struct dest_row *x = a, *y = b;
 
-    return (x->pub.dest > y->pub.dest) - (x->pub.dest < y->pub.dest);
+    if (x->pub.dest == y->pub.dest)
+        return (int)y->in_tables - (int)x->in_tables; /* the tables' row first */
+    return x->pub.dest < y->pub.dest ? -1 : 1;
+}
+
+/* Rows of one destination become one. */
+static void dests_merge(struct dest_gather *g)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < g->count; i++) {
+        struct dest_row *r = &g->rows[i], *before = n != 0 ? &g->rows[n - 1] : NULL;
+
+        if (before == NULL || before->pub.dest != r->pub.dest) {
+            g->rows[n++] = *r;
+            continue;
+        }
+        sums_add(&before->sums, &r->sums);
+        earliest(&before->pub.oldest_ms, r->pub.oldest_ms);
+        earliest(&before->pub.next_due_ms, r->pub.next_due_ms);
+    }
+    g->count = n;
 }
 
 /* Oldest and next, where the sums do not say it. Rows come in the order of both tables. The lowest id is taken for the
@@ -299,19 +327,24 @@ static void dests_times(struct dest_gather *g)
 
 static bool dests_gather(struct dest_gather *g)
 {
+    bool is_open;
+
     g->count = 0;
-    pthread_mutex_lock(&g->q->lock);
-    if (snapshot_begin(g->q, NULL, &g->snap, NULL) < 0) {
-        pthread_mutex_unlock(&g->q->lock);
+    if (!dests_limit(g))
         return false;
-    }
-    dests_of_tables(g);
-    dests_of_young(g);
+    pthread_mutex_lock(&g->q->lock);
+    is_open = snapshot_begin(g->q, NULL, &g->snap, NULL) == 0;
+    if (is_open)
+        dests_of_young(g);
     pthread_mutex_unlock(&g->q->lock);
-    dests_times(g);
-    snapshot_end(&g->snap);
+    if (!is_open)
+        return false;
+    dests_of_tables(g);
     if (g->count != 0)
         qsort(g->rows, g->count, sizeof *g->rows, dest_cmp);
+    dests_times(g);
+    snapshot_end(&g->snap);
+    dests_merge(g);
     return true;
 }
 
@@ -332,10 +365,10 @@ void queue_dests(struct queue *q, queue_dest_fn *fn, void *arg)
             d->recipients = g.rows[i].sums.recipients;
             d->bytes = g.rows[i].sums.bytes;
             d->held = g.rows[i].sums.held;
-            g.from = d->dest + 1;
             goes_on = fn(arg, d);
         }
-        goes_on = goes_on && !g.is_end && g.from != 0;
+        goes_on = goes_on && g.last != UINT64_MAX;
+        g.from = g.last + 1;
     }
     mem_free(g.rows);
     arena_free(&g.mem);

@@ -244,18 +244,23 @@ static bool dest_holder(struct queue *q, struct journal_view *v, uint64_t dest, 
     return true;
 }
 
-uint64_t dest_id(struct queue *q, struct journal_view *v, slice channel, slice host, bool *is_there)
+uint64_t dest_first(slice channel, slice host)
 {
     struct buf name = BUF_INIT;
-    uint64_t first, free_id = 0;
-    slice c, h;
+    uint64_t hash;
 
     buf_put_lenstr(&name, channel);
     buf_put_slice(&name, host);
-    first = slice_hash(buf_slice(&name), DEST_SEED);
+    hash = slice_hash(buf_slice(&name), DEST_SEED);
     buf_free(&name);
-    if (is_there != NULL)
-        *is_there = true;
+    return hash;
+}
+
+uint64_t dest_id(struct queue *q, struct journal_view *v, slice channel, slice host)
+{
+    uint64_t first = dest_first(channel, host), free_id = 0;
+    slice c, h;
+
     for (unsigned i = 0; i < DEST_PROBES; i++) {
         uint64_t id = first + i;
 
@@ -268,7 +273,5 @@ uint64_t dest_id(struct queue *q, struct journal_view *v, slice channel, slice h
         if (slice_eq(c, channel) && slice_eq(h, host))
             return id;
     }
-    if (is_there != NULL)
-        *is_there = false;
     return free_id;
 }

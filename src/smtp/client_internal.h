@@ -160,7 +160,7 @@ const char *smtp_envelope_word(const struct smtp_conn *conn); /* "MAIL", "RCPT",
 enum step smtp_step_scan(struct smtp_conn *conn);
 enum step smtp_step_envelope(struct smtp_conn *conn);
 enum step smtp_step_body(struct smtp_conn *conn);
-enum step smtp_step_chunk(struct smtp_conn *conn);
+enum step smtp_step_chunks(struct smtp_conn *conn);
 enum step smtp_step_final(struct smtp_conn *conn);
 enum step smtp_step_rset(struct smtp_conn *conn);
 

@@ -459,7 +459,7 @@ static enum step chunk_refused(struct smtp_conn *conn)
     return STEP_CLOSE;
 }
 
-enum step smtp_step_chunk(struct smtp_conn *conn)
+enum step smtp_step_chunks(struct smtp_conn *conn)
 {
     switch (smtp_conn_reply(conn)) {
     case GOT_MORE:

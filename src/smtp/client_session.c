@@ -323,7 +323,7 @@ static conn_step_fn *const on_reply[CONN_STATES] = {
 };
 static conn_step_fn *const on_step[CONN_STATES] = {
     [CONN_TLS] = step_tls,           [CONN_READY] = step_ready,         [CONN_SCAN] = smtp_step_scan,
-    [CONN_ENVELOPE] = smtp_step_envelope, [CONN_BODY] = smtp_step_body, [CONN_CHUNK] = smtp_step_chunk,
+    [CONN_ENVELOPE] = smtp_step_envelope, [CONN_BODY] = smtp_step_body, [CONN_CHUNK] = smtp_step_chunks,
     [CONN_FINAL] = smtp_step_final,  [CONN_RSET] = smtp_step_rset,      [CONN_QUIT] = step_quit,
 };
 

@@ -1,5 +1,5 @@
-/* outgoing.h - the queue's machinery in one process: log, names, connections, channels and the scheduler; their order of
- * start and stop in one place.
+/* outgoing.h - the queue's machinery in one process: log, names, connections, channels and the scheduler; their order
+ * of start and stop in one place.
  *
  * Stop:     no new attempt begins, and those that run have net.stop_grace_s; then connections are cut, and what they
  *           have not answered stays in the queue. What was answered is recorded before the journal closes.
@@ -9,12 +9,17 @@
 #define CONFIG_OUTGOING_H
 
 #include "channel/channel.h"
+#include "channel/remote.h"
 #include "control/site.h"
 #include "log/txlog.h"
 #include "queue/scheduler.h"
 
 struct outgoing {
+    const struct clock *clock;
     struct txlog *log;
+    struct dns *dns;
+    struct client_pool *pool;
+    struct remote *remote;
     struct channel_service *channels;
     struct scheduler *scheduler;
 };

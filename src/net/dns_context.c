@@ -113,7 +113,7 @@ static void number(struct ub_ctx *ub, const char *name, uint64_t value)
 }
 
 /* Zones that libunbound would answer by itself, with "there is none". Whoever runs a private network may have them. */
-static const char *const own_zones[] = { "test. nodefault", "home.arpa. nodefault" };
+static const char *const own_zones[] = { "test. transparent", "home.arpa. transparent" };
 
 static void options_set(struct ub_ctx *ub, const struct dns_conf *c)
 {

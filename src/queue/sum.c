@@ -273,9 +273,7 @@ static int dest_cmp(const void *a, const void *b)
 {
     const struct dest_row *x = a, *y = b;
 
-    if (x->pub.dest == y->pub.dest)
-        return (int)y->in_tables - (int)x->in_tables; /* the tables' row first */
-    return x->pub.dest < y->pub.dest ? -1 : 1;
+    return (x->pub.dest > y->pub.dest) - (x->pub.dest < y->pub.dest);
 }
 
 /* Rows of one destination become one. */

@@ -293,6 +293,11 @@ static void due__lists_go_through_memory_and_tables_in_order(void **state)
         assert_int_equal(some.ids[i], all.ids[2 * i + 1]);
     assert_int_equal(queue_each(t->site.queue, all.ids[599] + 1, 10, on_entry, &some), 0);
     assert_int_equal(some.count, 300);
+    test_settle(t); /* whole slices from the tables alone */
+    some = (struct list_of){ .count = 0 };
+    assert_int_equal(queue_each(t->site.queue, 0, UINT32_MAX, on_entry, &some), 0);
+    assert_int_equal(some.count, 600);
+    assert_memory_equal(some.ids, all.ids, 600 * sizeof all.ids[0]);
     test_sound(t);
 }
 
@@ -368,6 +373,50 @@ static void due__destinations_are_counted(void **state)
     test_sound(t);
 }
 
+#define MANY_DESTS 450u
+
+struct many_dests {
+    unsigned entries[MANY_DESTS], count;
+    uint64_t last;
+};
+
+static bool on_one_of_many(void *arg, const struct queue_dest *d)
+{
+    struct many_dests *m = arg;
+    char host[20];
+    unsigned i;
+
+    snprintf(host, sizeof host, "%.*s", SLICE_ARG(d->host));
+    assert_int_equal(sscanf(host, "h%u", &i), 1);
+    assert_true(i < MANY_DESTS && m->entries[i] == 0);
+    assert_true(d->dest > m->last);
+    assert_int_equal(d->oldest_ms, NOW);
+    m->last = d->dest;
+    m->entries[i] = (unsigned)d->entries;
+    m->count++;
+    return true;
+}
+
+static void due__many_destinations_come_once_each(void **state)
+{
+    struct test *t = *state;
+    struct many_dests m = { .count = 0 };
+    char host[20];
+
+    t->setup.segment_bytes = 4u << 20;
+    test_open(t);
+    for (unsigned i = 0; i < MANY_DESTS + 100; i++) { /* 400 in the tables; 50 new ones and 100 old ones in memory */
+        snprintf(host, sizeof host, "h%u", i % MANY_DESTS);
+        test_put(t, "tcp_local", host, 1);
+        if (i == 399)
+            test_settle(t);
+    }
+    queue_dests(t->site.queue, on_one_of_many, &m);
+    assert_int_equal(m.count, MANY_DESTS);
+    for (unsigned i = 0; i < MANY_DESTS; i++)
+        assert_int_equal(m.entries[i], i < 100 ? 2 : 1);
+}
+
 /* Two names with the same number: another destination is given the number that this one would get. */
 static void due__destinations_never_share_an_id(void **state)
 {
@@ -376,7 +425,7 @@ static void due__destinations_never_share_an_id(void **state)
     struct buf octets = BUF_INIT;
     struct queue_head h;
     struct young *y;
-    uint64_t wanted, id;
+    uint64_t wanted, id, other;
 
     test_open(t);
     wanted = dest_first(SLICE("tcp_local"), SLICE("a.example"));
@@ -397,8 +446,13 @@ static void due__destinations_never_share_an_id(void **state)
     id = test_put(t, "tcp_local", "a.example", 1);
     assert_int_equal(dest_of(t, id), wanted + 1);
     test_settle(t);
-    assert_int_equal(dest_of(t, test_put(t, "tcp_local", "a.example", 1)), wanted + 1);
+    other = test_put(t, "tcp_local", "a.example", 1);
+    assert_int_equal(dest_of(t, other), wanted + 1);
     assert_true(queue_has(NULL, t->site.queue, SLICE("tcp_local"), SLICE("a.example")));
+    test_sound(t);
+    test_hand(t, QUEUE_DELETE, other);
+    test_hand(t, QUEUE_DELETE, id);
+    assert_false(queue_has(NULL, t->site.queue, SLICE("tcp_local"), SLICE("a.example"))); /* only the other is left */
     test_sound(t);
     buf_free(&octets);
 }
@@ -637,6 +691,7 @@ int main(void)
         TEST(due__scheduler_is_told_of_what_it_cannot_know),
         TEST(due__lists_go_through_memory_and_tables_in_order),
         TEST(due__destinations_are_counted),
+        TEST(due__many_destinations_come_once_each),
         TEST(due__destinations_never_share_an_id),
         TEST(due__damaged_entry_is_set_aside),
         TEST(due__very_many_cost_no_memory_and_are_picked_at_once),

@@ -94,6 +94,9 @@ static void judge(struct store_work *w, uint64_t account, enum store_result resu
     case STORE_OVER_QUOTA:
         over_quota(w);
         break;
+    case STORE_TOO_LARGE:
+        outcome(w, RCPT_FAILED, "5.2.2", "Message is larger than the whole quota of the mailbox");
+        break;
     case STORE_LIMIT:
         outcome(w, RCPT_FAILED, "5.2.2", "Mailbox cannot take more messages");
         break;

@@ -69,6 +69,7 @@ static const char *result_text(enum store_result result)
         [STORE_EXISTS] = "there is such a mailbox already",
         [STORE_BAD_NAME] = "this is no valid mailbox name",
         [STORE_OVER_QUOTA] = "over quota",
+        [STORE_TOO_LARGE] = "larger than the whole quota",
         [STORE_LIMIT] = "a limit is reached",
         [STORE_HAS_CHILDREN] = "it has mailboxes below it",
         [STORE_FULL] = "the disk is full",

@@ -62,6 +62,9 @@ static void decide_mailbox(const struct intake_tx *tx, struct journal_view *v, s
     case STORE_REBUILDING:
         decide_queued(t);
         break;
+    case STORE_TOO_LARGE: /* no grace helps */
+        refuse(t, INTAKE_R_BEYOND_QUOTA);
+        break;
     case STORE_LIMIT:
         refuse(t, INTAKE_R_OVER_QUOTA);
         break;

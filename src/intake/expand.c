@@ -108,6 +108,8 @@ static enum intake_reply of_store(const struct intake_tx *tx, enum store_result 
         return GOES_ON;
     case STORE_OVER_QUOTA:
         return tx_conf(tx)->quota_grace_hours != 0 ? GOES_ON : INTAKE_R_OVER_QUOTA;
+    case STORE_TOO_LARGE:
+        return INTAKE_R_BEYOND_QUOTA;
     case STORE_LIMIT:
         return INTAKE_R_OVER_QUOTA;
     case STORE_FULL:

@@ -98,6 +98,7 @@ enum intake_source { INTAKE_SMTP, INTAKE_SUBMISSION, INTAKE_LMTP, INTAKE_PROCESS
     R(INTAKE_R_USER_INACTIVE, 450, "4.2.1", "Mailbox temporarily disabled")                                            \
     R(INTAKE_R_USER_GONE, 550, "5.2.1", "Mailbox disabled")                                                            \
     R(INTAKE_R_OVER_QUOTA, 452, "4.2.2", "Mailbox full")                                                               \
+    R(INTAKE_R_BEYOND_QUOTA, 552, "5.2.2", "Message is larger than the whole quota of the mailbox")                    \
     R(INTAKE_R_TOO_MANY_RCPT, 452, "4.5.3", "Too many recipients")                                                     \
     R(INTAKE_R_TOO_LARGE, 552, "5.3.4", "Message too large")                                                           \
     R(INTAKE_R_HEADER_TOO_LARGE, 552, "5.3.4", "Message header too large")                                             \

@@ -76,6 +76,14 @@ enum store_result quota_check(const struct store_conf *conf, struct journal_view
     return limit != 0 && (u.bytes > limit || bytes > limit - u.bytes) ? STORE_OVER_QUOTA : STORE_OK;
 }
 
+/* Would it not fit into the empty account either? Then waiting helps nobody. */
+static bool is_beyond_quota(const struct store_conf *conf, struct journal_view *v, uint64_t account, uint64_t bytes)
+{
+    struct account_head h;
+
+    return account_head_get(v, account, &h) && bytes > account_limit_bytes(conf, &h);
+}
+
 static enum store_result target_check(const struct store_conf *conf, struct journal_view *v, uint64_t account,
                                       slice name, uint64_t bytes, uint64_t *mailbox)
 {
@@ -85,6 +93,8 @@ static enum store_result target_check(const struct store_conf *conf, struct jour
 
     if (result == STORE_NO_MAILBOX)
         return result; /* a missing mailbox is said before a full account */
+    if (result == STORE_OVER_QUOTA && is_beyond_quota(conf, v, account, bytes))
+        result = STORE_TOO_LARGE;
     arena_init(&mem, 512);
     if (!name_find(v, account, name_fold(&mem, name), mailbox))
         result = STORE_NO_MAILBOX;
@@ -150,7 +160,9 @@ void store_deliver_emit(struct store *s, struct journal_tx *tx, uint64_t body_id
                         ? target_check(&l->conf, v, t->account, t->mailbox, body_view_bytes(&row.body), &mailbox)
                         : STORE_REBUILDING;
         if (t->result != STORE_OK) {
-            counter_add(&store_counters[t->result == STORE_OVER_QUOTA ? SC_OVER_QUOTA : SC_REFUSED], 1);
+            bool is_full = t->result == STORE_OVER_QUOTA || t->result == STORE_TOO_LARGE;
+
+            counter_add(&store_counters[is_full ? SC_OVER_QUOTA : SC_REFUSED], 1);
             continue;
         }
         row.body.header_id = ids[i] = header_id(tx, targets, ids, i);

@@ -81,6 +81,7 @@ static const struct {
     [STORE_EXISTS] = { ERR_EXISTS, "there is a mailbox of this name already" },
     [STORE_BAD_NAME] = { ERR_SYNTAX, "this name is not possible" },
     [STORE_OVER_QUOTA] = { ERR_QUOTA, "over quota" },
+    [STORE_TOO_LARGE] = { ERR_QUOTA, "larger than the whole quota" },
     [STORE_LIMIT] = { ERR_LIMIT, "a limit is reached" },
     [STORE_HAS_CHILDREN] = { ERR_CONFLICT, "there are mailboxes below it" },
     [STORE_FULL] = { ERR_FULL, "the disk is full" },

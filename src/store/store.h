@@ -94,6 +94,7 @@ enum store_result { /* closed list; each protocol has one table result -> reply 
                     STORE_EXISTS, /* [ALREADYEXISTS] */
                     STORE_BAD_NAME, /* [CANNOT] */
                     STORE_OVER_QUOTA, /* [OVERQUOTA], 452 4.2.2 / 552 5.2.2 */
+                    STORE_TOO_LARGE, /* of a delivery: larger than the whole quota, never possible; 552 5.2.2 */
                     STORE_LIMIT, /* [LIMIT] */
                     STORE_HAS_CHILDREN,
                     STORE_FULL, /* disk: 452 4.3.1, NO [UNAVAILABLE] */

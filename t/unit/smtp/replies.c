@@ -87,6 +87,7 @@ static void intake_replies__keep_the_codes_of_the_standard(void **state)
         { INTAKE_R_FULL, 452, "4.3.1" },       { INTAKE_R_BARE_LINE_END, 554, "5.6.0" },
         { INTAKE_R_NOT_OWNER, 550, "5.7.1" },  { INTAKE_R_TOO_MANY_RCPT, 452, "4.5.3" },
         { INTAKE_R_LOOP, 554, "5.4.6" },       { INTAKE_R_OVER_QUOTA, 452, "4.2.2" },
+        { INTAKE_R_BEYOND_QUOTA, 552, "5.2.2" },
         { INTAKE_R_USER_INACTIVE, 450, "4.2.1" },
     };
 

@@ -586,7 +586,7 @@ static void request__limits_refuse_without_a_trace(void **state)
     assert_int_equal(site_run(&s, r), STORE_OVER_QUOTA);
     store_request_destroy(&r);
     assert_int_equal(journal_read_begin(s.j, &v, &err), 0);
-    assert_int_equal(store_deliver_check(s.store, &v, account, SLICE("inbox"), 11), STORE_OVER_QUOTA);
+    assert_int_equal(store_deliver_check(s.store, &v, account, SLICE("inbox"), 11), STORE_TOO_LARGE);
     assert_int_equal(store_deliver_check(s.store, &v, account, SLICE("inbox"), 10), STORE_OK);
     assert_int_equal(store_deliver_check(s.store, &v, account, SLICE("none"), 11), STORE_NO_MAILBOX);
     assert_int_equal(store_deliver_check(s.store, &v, account + 999, SLICE("INBOX"), 1), STORE_NO_MAILBOX);

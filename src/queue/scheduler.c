@@ -125,7 +125,7 @@ static void on_timer(struct timer *t)
 
     if (now_ms >= s->tick_ms)
         tick(s);
-    if (s->retry_ms != 0 && now_ms >= s->retry_ms)
+    if (s->retry_ms != 0 && now_ms >= s->retry_ms && !atomic_load(&s->is_over))
         results_retry(s);
     if (s->notice_ms != 0 && now_ms >= s->notice_ms && !is_blocked(s))
         notices_look(s);
@@ -319,6 +319,8 @@ static void on_begin(struct post *p)
     struct scheduler *s = o->s;
 
     mem_free(o);
+    if (atomic_load(&s->is_stopping))
+        return;
     load_start(s);
     scheduler_again(s);
 }
@@ -379,6 +381,7 @@ int scheduler_new(struct scheduler **out, const struct scheduler_setup *setup, s
     *out = s;
     return 0;
 failed:
+    queue_watch_set(s->queue, &(struct queue_watch){ 0 });
     scheduler_destroy(&s);
     return -1;
 }
@@ -394,6 +397,31 @@ static void wait_a_little(struct scheduler *s)
     nanosleep(&pause, NULL);
 }
 
+struct ending {
+    struct post post;
+    struct scheduler *s;
+    _Atomic bool is_done;
+};
+
+static void on_give_up(struct post *p)
+{
+    struct ending *e = CONTAINER_OF(p, struct ending, post);
+
+    results_give_up(e->s);
+    atomic_store(&e->is_done, true);
+}
+
+/* From here on nothing is asked of the journal. Results that it has, it answers. */
+static void over(struct scheduler *s)
+{
+    struct ending e = { .s = s };
+
+    atomic_store(&s->is_over, true);
+    reactor_post(s->reactor, &e.post, on_give_up);
+    while (!atomic_load(&e.is_done))
+        wait_a_little(s);
+}
+
 void scheduler_stop(struct scheduler *s)
 {
     uint32_t grace_ms = s->setup.stop_grace_ms != 0 ? s->setup.stop_grace_ms : STOP_GRACE_MS;
@@ -404,26 +432,7 @@ void scheduler_stop(struct scheduler *s)
             break;
         wait_a_little(s);
     }
-}
-
-static void on_give_up(struct post *p)
-{
-    struct order *o = CONTAINER_OF(p, struct order, post);
-
-    results_give_up(o->s);
-    mem_free(o);
-}
-
-/* What is under way comes to an end: the journal answers all it was given. */
-static void inflight_end(struct scheduler *s)
-{
-    struct order *o = mem_alloc(sizeof *o);
-
-    o->s = s;
-    reactor_post(s->reactor, &o->post, on_give_up);
-    do
-        wait_a_little(s);
-    while (atomic_load(&s->inflight) != 0);
+    over(s);
 }
 
 static void dests_free(struct scheduler *s)
@@ -447,7 +456,9 @@ void scheduler_destroy(struct scheduler **out)
     atomic_store(&s->is_stopping, true);
     if (s->tally != NULL) { /* it was begun */
         if (s->own_reactor == NULL || s->thread.started != 0)
-            inflight_end(s);
+            over(s);
+        while (atomic_load(&s->inflight) != 0)
+            wait_a_little(s);
         if (s->thread.started != 0)
             reactor_stop(s->reactor);
         thread_join(&s->thread);

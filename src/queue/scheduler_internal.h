@@ -174,7 +174,8 @@ struct scheduler {
     bool is_loading, run_after_load;
     struct job load;
 
-    _Atomic bool is_stopping;
+    _Atomic bool is_stopping; /* no new jobs */
+    _Atomic bool is_over;     /* nothing for the journal any more */
     _Atomic int64_t inflight; /* results and requests under way */
     _Atomic int64_t job_count;
 };

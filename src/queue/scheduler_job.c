@@ -363,13 +363,32 @@ static void on_more_answer(struct post *p)
     j->more_done(j->more_arg, j->incoming_count);
 }
 
-/* After its share a job gives way when others of the pool wait for one. */
+/* Whether another destination than d stands there. */
+static bool has_other(const struct list *ready, const struct dest *d)
+{
+    return !list_is_empty(ready) && (ready->next != &d->ring || ready->next->next != ready);
+}
+
+static bool others_wait(const struct dest *d, unsigned k)
+{
+    const struct channel *c = d->channel;
+    const struct list *channels = &c->pool->channels[k];
+
+    if (c->jobs >= c->jobs_max)
+        return has_other(&c->ready[k], d);
+    if (has_room(c->pool) || list_is_empty(channels))
+        return false;
+    return channels->next != &c->in_pool[k] || channels->next->next != channels || has_other(&c->ready[k], d);
+}
+
+/* After its share a job gives way when others wait for one. */
 static bool must_give_way(const struct job_state *j)
 {
     const struct channel *c = j->dest->channel;
 
     return c->conf == NULL || c->is_stopped ||
-           (j->taken >= c->conf->threaddepth && !has_room(c->pool) && !list_is_empty(&c->pool->channels[0]));
+           (j->taken >= c->conf->threaddepth &&
+            (others_wait(j->dest, 0) || (c->pool->slow < half_of(c->pool) && others_wait(j->dest, 1))));
 }
 
 static void on_more(struct post *p)
@@ -405,7 +424,8 @@ static void verdict_take(struct scheduler *s, struct job_state *j, bool did_noth
 {
     struct dest *d = j->dest;
     slice diag = slice_of(j->diag, j->diag_len);
-    bool is_refused = j->verdict == JOB_UNREACHABLE || (j->verdict == JOB_LIMITED && d->jobs == 0);
+    bool is_alone = d->jobs == 0 && j->results == 0;
+    bool is_refused = j->verdict == JOB_UNREACHABLE || (j->verdict == JOB_LIMITED && is_alone);
 
     if (j->verdict != JOB_OK && diag.len != 0)
         dest_diag(d, diag);
@@ -413,9 +433,11 @@ static void verdict_take(struct scheduler *s, struct job_state *j, bool did_noth
         dest_unreachable(s, d, j->pub.is_probe);
     else if (j->verdict == JOB_LIMITED)
         dest_limited(s, d);
-    else if (j->verdict == JOB_OK && !did_nothing)
+    if (is_refused || j->verdict == JOB_STOPPED)
+        return;
+    if (j->verdict == JOB_OK && !did_nothing)
         dest_alive(s, d);
-    else if (j->verdict == JOB_OK)
+    else if (d->jobs == 0)
         dest_pause(s, d);
 }
 

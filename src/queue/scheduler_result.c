@@ -441,7 +441,7 @@ static void refused(struct planned *p, enum err_kind kind)
     struct scheduler *s = p->r.s;
 
     counter_add(&scheduler_counters[SC_REFUSED], 1);
-    if (atomic_load(&s->is_stopping)) {
+    if (atomic_load(&s->is_over)) {
         diag_error("queue", "entry %llx: the outcome of an attempt is not recorded: %s",
                    (unsigned long long)p->r.request->entry, p->r.request->err.text);
         put_back(p, QUEUE_TEMP);

@@ -287,6 +287,36 @@ static void fair__small_ones_do_not_wait_for_a_large_one(void **state)
     test_sound(&t->q);
 }
 
+/* A connection is kept while nobody else waits, and given away after its share when somebody does. */
+static void fair__jobs_give_way_only_to_others(void **state)
+{
+    struct sched_test *t = *state;
+
+    t->q.setup.pools = "{\"SMTP_POOL\": {\"job_limit\": 1}}";
+    sched_open(t, "{\"tcp_local\": {\"threaddepth\": 5}}");
+    test_rule(t, DOES_NOTHING);
+    test_many(t, "a.example", 100, "s@x.example");
+    test_quiet(t);
+    test_rule(t, DOES_OK);
+    fake_let_go(t, JOB_OK);
+    test_quiet(t);
+    t->tried_count = 0;
+    test_pass(t, 1000);
+    assert_int_equal(test_total(&t->q, NULL, "relayed"), 100);
+    assert_int_equal(t->starts, 2); /* one of them hung */
+    test_rule(t, DOES_NOTHING);
+    test_many(t, "a.example", 50, "s@x.example");
+    test_quiet(t);
+    test_many(t, "b.example", 50, "s@x.example");
+    test_quiet(t);
+    test_rule(t, DOES_OK);
+    fake_run(hanging(t), DOES_OK);
+    test_quiet(t);
+    assert_int_equal(test_total(&t->q, NULL, "relayed"), 200);
+    assert_in_range(t->starts, 7, 25);
+    test_sound(&t->q);
+}
+
 static void fair__senders_take_turns(void **state)
 {
     struct sched_test *t = *state;
@@ -564,6 +594,7 @@ int main(void)
         T(fair__hanging_hosts_leave_room),
         T(fair__progress_is_no_stall),
         T(fair__small_ones_do_not_wait_for_a_large_one),
+        T(fair__jobs_give_way_only_to_others),
         T(fair__senders_take_turns),
         T(fair__order_is_priority_and_time),
         T(fair__partial_results_keep_it_open),

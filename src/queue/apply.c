@@ -13,6 +13,8 @@ void entry_damaged(struct queue *q, uint64_t id)
 {
     bool is_new;
 
+    if (q->clock == NULL)
+        return; /* the room beside which it is checked has said so */
     pthread_mutex_lock(&q->lock);
     is_new = idmap_put(&q->aside, id, q) == NULL;
     pthread_mutex_unlock(&q->lock);

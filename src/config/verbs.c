@@ -4,8 +4,10 @@
 #include "config/load.h"
 #include "config/server.h"
 #include "config/verb_config.h"
+#include "config/verb_dns.h"
 #include "control/verb_journal.h"
 #include "control/verb_log.h"
+#include "control/verb_queue.h"
 #include "control/verb_rpc.h"
 #include "control/verb_why.h"
 
@@ -67,6 +69,35 @@ static const struct verb_option log_tail_options[] = {
     { "--since", "TIME", "2h, 3d, 08:30, 2026-11-21, 2026-11-21T08:30, yesterday" },
     { "--lines", "N", "how many (default 10)" },
     { "--follow", NULL, "go on with what is written from now on" },
+    END,
+};
+#define FILTER_OPTIONS                                                                                                 \
+    { "--channel", "NAME", "entries of this channel" }, { "--host", "HOST", "to this host or domain" },                \
+        { "--state", "WORD", "ready, deferred, held or active" },                                                      \
+        { "--sender", "ADDRESS", "an address, @domain, or <>" },                                                       \
+        { "--recipient", "ADDRESS", "an address or @domain" },                                                         \
+        { "--older", "TIME", "so long in the queue at least: 2h" }, { "--younger", "TIME", "so long at most" },        \
+        { "--larger", "OCTETS", "so large at least" }, { "--smaller", "OCTETS", "so large at most" }
+static const struct verb_option queue_list_options[] = {
+    FILTER_OPTIONS,
+    { "--sort", "WORD", "age (the default), size, next, attempts or sender" },
+    { "--limit", "N", "rows (default 50)" },
+    { "--offset", "N", "rows left out in front" },
+    END,
+};
+static const struct verb_option queue_filter_options[] = { FILTER_OPTIONS, END };
+static const struct verb_option queue_hand_options[] = {
+    FILTER_OPTIONS,
+    { "--all", NULL, "every entry" },
+    { "--reason", "TEXT", "why: kept with the message; the sender of what is returned reads it" },
+    END,
+};
+static const struct verb_option queue_summary_options[] = {
+    { "--hosts", NULL, "a row for each destination" },
+    END,
+};
+static const struct verb_option queue_top_options[] = {
+    { "--limit", "N", "rows (default 20)" },
     END,
 };
 static const struct verb_option why_options[] = {
@@ -135,6 +166,62 @@ static const struct verb rows[] = {
     { "rebuild", NULL, NULL, 0, 0, NULL, VERB_BOTH,
       "Throw the index away and rebuild it from the journal; a daemon does so at its next start", verb_run_rebuild,
       "rebuild" },
+    { "queue", "list", NULL, 0, 0, queue_list_options, VERB_BOTH, "Entries of the queue", verb_run_rpc, "queue.list" },
+    { "queue", "summary", NULL, 0, 0, queue_summary_options, VERB_BOTH, "How much waits, by channel", verb_run_rpc,
+      "queue.summary" },
+    { "queue", "count", NULL, 0, 0, queue_filter_options, VERB_BOTH, "How many entries there are", verb_run_rpc,
+      "queue.count" },
+    { "queue", "top", NULL, 0, 0, queue_top_options, VERB_BOTH, "Destinations with the most entries", verb_run_rpc,
+      "queue.top" },
+    { "queue", "show", "ID", 1, 1, NULL, VERB_BOTH, "One entry with its recipients", verb_run_rpc, "queue.show" },
+    { "queue", "hold", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Try entries no more until they are released", verb_run_rpc, "queue.hold" },
+    { "queue", "release", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Try held entries again", verb_run_rpc, "queue.release" },
+    { "queue", "retry", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Try entries now", verb_run_rpc, "queue.retry" },
+    { "queue", "return", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Give entries back to their senders", verb_run_rpc, "queue.return" },
+    { "queue", "delete", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Remove entries and tell nobody", verb_run_rpc, "queue.delete" },
+    { "queue", "reroute", "TO-CHANNEL TO-HOST [ID...]", 2, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH,
+      "Deliver entries by another channel, to another host", verb_run_rpc, "queue.reroute" },
+    { "queue", "run", "[TARGET]", 0, 1, NULL, VERB_ONLINE, "Deliver what waits for a channel, a host, or all of it now",
+      verb_run_rpc, "queue.run" },
+    { "queue", "verify", NULL, 0, 0, NULL, VERB_BOTH, "Recount the queue and its ledger", verb_run_rpc,
+      "queue.verify" },
+    { "queue", "export", "FILE", 1, 1, queue_filter_options, VERB_BOTH, "Write entries with their messages into a file",
+      verb_run_queue_export, "queue.export" },
+    { "queue", "import", "FILE", 1, 1, NULL, VERB_BOTH, "Take entries from such a file into the queue",
+      verb_run_queue_import, "queue.import" },
+    { "channel", "list", NULL, 0, 0, NULL, VERB_BOTH, "Channels, what waits in them and what passed", verb_run_rpc,
+      "channel.list" },
+    { "channel", "stop", "CHANNEL", 1, 1, NULL, VERB_BOTH, "Deliver nothing by a channel until it is started again",
+      verb_run_rpc, "channel.stop" },
+    { "channel", "start", "CHANNEL", 1, 1, NULL, VERB_BOTH, "Deliver by a stopped channel again", verb_run_rpc,
+      "channel.start" },
+    { "channel", "run", "TARGET", 1, 1, NULL, VERB_ONLINE, "Deliver what waits for a channel or a host now",
+      verb_run_rpc, "queue.run" },
+    { "qm", "summarize", NULL, 0, 0, queue_summary_options, VERB_BOTH, "Legacy word for queue summary", verb_run_rpc,
+      "queue.summary" },
+    { "qm", "directory", NULL, 0, 0, queue_list_options, VERB_BOTH, "Legacy word for queue list", verb_run_rpc,
+      "queue.list" },
+    { "qm", "top", NULL, 0, 0, queue_top_options, VERB_BOTH, "Legacy word for queue top", verb_run_rpc, "queue.top" },
+    { "qm", "hold", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH, "Legacy word for queue hold",
+      verb_run_rpc, "queue.hold" },
+    { "qm", "release", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH, "Legacy word for queue release",
+      verb_run_rpc, "queue.release" },
+    { "qm", "return", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH, "Legacy word for queue return",
+      verb_run_rpc, "queue.return" },
+    { "qm", "delete", "[ID...]", 0, VERB_OPERANDS_MAX, queue_hand_options, VERB_BOTH, "Legacy word for queue delete",
+      verb_run_rpc, "queue.delete" },
+    { "qm", "counters", NULL, 0, 0, NULL, VERB_BOTH, "Legacy word for channel list", verb_run_rpc, "channel.list" },
+    { "qm", "start", "CHANNEL", 1, 1, NULL, VERB_BOTH, "Legacy word for channel start", verb_run_rpc,
+      "channel.start" },
+    { "qm", "stop", "CHANNEL", 1, 1, NULL, VERB_BOTH, "Legacy word for channel stop", verb_run_rpc, "channel.stop" },
+    { "qm", "run", "TARGET", 1, 1, NULL, VERB_ONLINE, "Legacy word for channel run", verb_run_rpc, "queue.run" },
+    { "qm", "history", "ID|MESSAGE-ID|ADDRESS", 1, 1, why_options, VERB_BOTH, "Legacy word for why", verb_run_why,
+      "why" },
     { "why", NULL, "ID|MESSAGE-ID|ADDRESS", 1, 1, why_options, VERB_BOTH,
       "Tell a message's life: how it came, what was decided, every attempt, where it is", verb_run_why, "why" },
     { "log", "find", "[TEXT]", 0, 1, log_find_options, VERB_ALONE,
@@ -142,6 +229,8 @@ static const struct verb rows[] = {
       verb_run_log_find, NULL },
     { "log", "tail", "[TEXT]", 0, 1, log_tail_options, VERB_ALONE, "The latest records of the transaction log",
       verb_run_log_tail, NULL },
+    { "test", "mx", "DOMAIN", 1, 1, NULL, VERB_ALONE, "Show the hosts that mail for a domain would be given to",
+      config_verb_test_mx, NULL },
     { "bench", "journal", NULL, 0, 0, bench_options, VERB_ALONE,
       "Measure appends a second beside a raw loop of write and sync", verb_run_bench_journal, NULL },
     { "completion", NULL, "bash", 1, 1, NULL, VERB_ALONE, "Print a completion script for the shell",

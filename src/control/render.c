@@ -98,6 +98,8 @@ static void table_put(struct buf *out, const json_t *rows)
     json_object_foreach(json_array_get(rows, 0), name, value) {
         if (columns == COLUMNS_MAX)
             break;
+        if (slice_ends(slice_str(name), SLICE("_ms")))
+            continue;
         names[columns] = name;
         widths[columns++] = slice_str(name).len;
     }

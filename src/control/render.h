@@ -1,6 +1,7 @@
 /* render.h - an answer in JSON as a table for people.
  *
- * Model:    an array of objects is a table whose columns are the members of the first; an object is a list of names and
+ * Model:    an array of objects is a table whose columns are the members of the first, except moments for programs
+ *           (names that end in "_ms"), which stand in a table in words beside; an object is a list of names and
  *           values, inner objects flattened with dots; strings are lines. Control characters are shown as '?', because
  *           names of mailboxes and peers come from strangers. Pure.
  */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/keys.h"
+#include "control/queue_filter.h"
 
 #define NEAR_MAX 3
 
@@ -60,6 +61,51 @@ static const struct rpc_param why_params[] = {
     { NULL, RPC_STR, false, NULL },
 };
 
+static const struct rpc_param queue_list_params[] = {
+    QUEUE_FILTER_PARAMS,
+    { "sort", RPC_STR, false, "age, size, next, attempts or sender" },
+    { "limit", RPC_INT, false, "rows; 50" },
+    { "offset", RPC_INT, false, "rows left out in front" },
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param queue_count_params[] = { QUEUE_FILTER_PARAMS, { NULL, RPC_STR, false, NULL } };
+static const struct rpc_param queue_summary_params[] = {
+    { "hosts", RPC_BOOL, false, "a row for each destination" },
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param queue_top_params[] = {
+    { "limit", RPC_INT, false, "rows; 20" },
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param queue_id_params[] = {
+    { "id", RPC_STR, true, "entry" },
+    { NULL, RPC_STR, false, NULL },
+};
+#define QUEUE_HAND_PARAMS                                                                                              \
+    { "id", RPC_STRS, false, "entries" }, { "all", RPC_BOOL, false, "every entry" },                                   \
+        { "reason", RPC_STR, false, "why: kept with the message, and told to the sender of what is returned" },        \
+        QUEUE_FILTER_PARAMS
+static const struct rpc_param queue_hand_params[] = { QUEUE_HAND_PARAMS, { NULL, RPC_STR, false, NULL } };
+static const struct rpc_param queue_reroute_params[] = {
+    { "to_channel", RPC_STR, true, "channel that is to deliver" },
+    { "to_host", RPC_STR, true, "host or domain it is to be delivered to" },
+    QUEUE_HAND_PARAMS,
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param queue_run_params[] = {
+    { "target", RPC_STR, false, "channel, host or domain; without it everything" },
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param file_params[] = {
+    { "file", RPC_STR, true, "path that the daemon can open" },
+    QUEUE_FILTER_PARAMS,
+    { NULL, RPC_STR, false, NULL },
+};
+static const struct rpc_param channel_params[] = {
+    { "channel", RPC_STR, true, "channel" },
+    { NULL, RPC_STR, false, NULL },
+};
+
 /* --- the table ---------------------------------------------------------------------------------------------------- */
 
 const struct rpc_method rpc_methods[] = {
@@ -87,7 +133,25 @@ const struct rpc_method rpc_methods[] = {
     { "mailbox.delete", mailbox_params, RPC_OFFLINE, rpc_mailbox_delete, "Delete a mailbox with its mail" },
     { "quota.get", address_params, RPC_OFFLINE, rpc_quota_get, "Show how much a user stores" },
     { "quota.set", quota_params, RPC_OFFLINE, rpc_quota_set, "Limit how much a user stores" },
-    { "why", why_params, RPC_OFFLINE, rpc_why, "The life of a message" },
+    { "queue.list", queue_list_params, RPC_OFFLINE | RPC_LONG, rpc_queue_list, "Entries of the queue" },
+    { "queue.count", queue_count_params, RPC_OFFLINE | RPC_LONG, rpc_queue_count, "How many entries" },
+    { "queue.summary", queue_summary_params, RPC_OFFLINE, rpc_queue_summary, "Entries by channel or destination" },
+    { "queue.top", queue_top_params, RPC_OFFLINE, rpc_queue_top, "Destinations with the most entries" },
+    { "queue.show", queue_id_params, RPC_OFFLINE, rpc_queue_show, "One entry with its recipients" },
+    { "queue.hold", queue_hand_params, RPC_OFFLINE | RPC_LONG, rpc_queue_hold, "Try no more until released" },
+    { "queue.release", queue_hand_params, RPC_OFFLINE | RPC_LONG, rpc_queue_release, "Try what was held" },
+    { "queue.retry", queue_hand_params, RPC_OFFLINE | RPC_LONG, rpc_queue_retry, "Try now" },
+    { "queue.return", queue_hand_params, RPC_OFFLINE | RPC_LONG, rpc_queue_return, "Give back to the sender" },
+    { "queue.delete", queue_hand_params, RPC_OFFLINE | RPC_LONG, rpc_queue_delete, "Remove, and tell nobody" },
+    { "queue.reroute", queue_reroute_params, RPC_OFFLINE | RPC_LONG, rpc_queue_reroute, "Another channel and host" },
+    { "queue.verify", no_params, RPC_OFFLINE | RPC_LONG, rpc_queue_verify, "Recount the queue" },
+    { "queue.run", queue_run_params, 0, rpc_queue_run, "Deliver what waits for a channel or host now" },
+    { "queue.export", file_params, RPC_OFFLINE | RPC_LONG, rpc_queue_export, "Write entries into a file" },
+    { "queue.import", file_params, RPC_OFFLINE | RPC_LONG, rpc_queue_import, "Take entries from a file" },
+    { "channel.list", no_params, RPC_OFFLINE, rpc_channel_list, "Channels, what waits in them, what passed" },
+    { "channel.stop", channel_params, RPC_OFFLINE, rpc_channel_stop, "Deliver nothing by it until it is started" },
+    { "channel.start", channel_params, RPC_OFFLINE, rpc_channel_start, "Deliver by it again" },
+    { "why", why_params, RPC_OFFLINE | RPC_LONG, rpc_why, "The life of a message" },
     { "config.show", no_params, RPC_MAIN, rpc_config_show, "The document the daemon runs with" },
 };
 const size_t rpc_method_count = ARRAY_LEN(rpc_methods);

@@ -102,5 +102,10 @@ rpc_fn rpc_domain_add, rpc_domain_list, rpc_domain_delete;
 rpc_fn rpc_alias_set, rpc_alias_list, rpc_alias_delete;
 rpc_fn rpc_mailbox_list, rpc_mailbox_create, rpc_mailbox_delete, rpc_quota_get, rpc_quota_set; /* rpc_store.c */
 rpc_fn rpc_config_show, rpc_why;
+/* rpc_queue.c, rpc_queue_hand.c, queue_file.c */
+rpc_fn rpc_queue_list, rpc_queue_count, rpc_queue_summary, rpc_queue_top, rpc_queue_show, rpc_queue_verify;
+rpc_fn rpc_queue_hold, rpc_queue_release, rpc_queue_retry, rpc_queue_return, rpc_queue_delete, rpc_queue_reroute;
+rpc_fn rpc_queue_run, rpc_queue_export, rpc_queue_import;
+rpc_fn rpc_channel_list, rpc_channel_stop, rpc_channel_start;
 
 #endif

@@ -27,6 +27,20 @@ int when_length_parse(slice text, int64_t *ms, struct err *err)
                    SLICE_ARG(slice_sub(text, 0, 40)));
 }
 
+void when_length_print(int64_t ms, struct buf *out)
+{
+    int64_t s = ms < 0 ? 0 : ms / 1000;
+
+    if (s < 60)
+        buf_printf(out, "%llds", (long long)s);
+    else if (s < 3600)
+        buf_printf(out, "%lldm", (long long)(s / 60));
+    else if (s < 86400)
+        buf_printf(out, "%lldh%02lldm", (long long)(s / 3600), (long long)(s / 60 % 60));
+    else
+        buf_printf(out, "%lldd%lldh", (long long)(s / 86400), (long long)(s / 3600 % 24));
+}
+
 /* Two or four digits and what must stand behind them (0: nothing needs to). */
 static bool part(slice *s, size_t digits, unsigned char end, int *out)
 {

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
 
@@ -18,5 +19,7 @@
 int when_parse(slice text, int64_t now_ms, int64_t *ms, struct err *err);
 /* A length of time of the first two forms. */
 int when_length_parse(slice text, int64_t *ms, struct err *err);
+/* The two largest units of it: "12s", "5m", "1h55m", "3d4h"; less than a second, and less than none, is "0s". */
+void when_length_print(int64_t ms, struct buf *out);
 
 #endif

@@ -284,6 +284,14 @@ class Server:
 
     # --- asking
 
+    @staticmethod
+    def until(is_so, seconds=20):
+        """Ask until it is so, at most so long; for what a server does in its own time."""
+        end = time.monotonic() + seconds * SLOW
+        while not (answer := is_so()) and time.monotonic() < end:
+            time.sleep(0.05)
+        return answer
+
     def cli(self, *arguments, input=None, check=True):
         """The command on this directory. With --json among the arguments the answer's .json is the decoded output."""
         done = subprocess.run([*WRAP, BINARY, *arguments, "--dir", self.dir], capture_output=True, text=True,

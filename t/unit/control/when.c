@@ -59,9 +59,32 @@ static void when_parse__table(void **state)
     }
 }
 
+static void when_length_print__table(void **state)
+{
+    static const struct {
+        int64_t ms;
+        const char *text;
+    } rows[] = {
+        { -5, "0s" },           { 999, "0s" },           { 12000, "12s" },        { 5 * 60000, "5m" },
+        { 59 * 60000 + 59000, "59m" }, { 115 * 60000, "1h55m" }, { 3600000, "1h00m" }, { 76 * 3600000LL, "3d4h" },
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf out = BUF_INIT;
+
+        when_length_print(rows[i].ms, &out);
+        assert_string_equal(buf_str(&out), rows[i].text);
+        buf_free(&out);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(when_parse__table) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(when_parse__table),
+        cmocka_unit_test(when_length_print__table),
+    };
 
     setenv("TZ", "UTC", 1);
     tzset();

@@ -38,8 +38,8 @@ static const struct key_row rows[] = {
     NUMBER(scram_iterations, 10000, 4096, 65536, COUNT, SESSION, NULL,
            "Iterations of SCRAM verifiers made from now on; RFC 7677 4 wants at least 4,096."),
     NUMBER(cache_s, 300, 0, 86400, SECONDS, SESSION, NULL,
-           "So long a right password is not hashed again at the next login; only a keyed hash of it is kept, in memory. A "
-           "changed password counts at once. 0: every login is hashed."),
+           "So long a right password is not hashed again at the next login; only a keyed hash of it is kept, in memory."
+           " A changed password counts at once. 0: every login is hashed."),
     NUMBER(cache_max, 4096, 4, 1000000, COUNT, RESTART, NULL, "Passwords remembered for auth.cache_s."),
 };
 #undef NUMBER

@@ -210,7 +210,7 @@ static void on_hup(struct signal_watch *w)
         reload_start(s, NULL);
 }
 
-/* --- users that are disabled, deleted, or have a new password ------------------------------------------------------ */
+/* --- users that are disabled, deleted, or have a new password ----------------------------------------------------- */
 
 struct user_gone {
     struct post post;

@@ -185,7 +185,8 @@ static slice copyuid(struct imap_session *s)
     return text;
 }
 
-/* The session saw the messages, others have expunged them all: RFC 2180 4.4. Of UIDs that is no error, RFC 3501 6.4.8. */
+/* The session saw the messages, others have expunged them all: RFC 2180 4.4. Of UIDs that is no error: RFC 3501
+ * 6.4.8. */
 static enum imap_next none_left(struct imap_session *s)
 {
     return imap_answer(s, s->run->is_uid ? IMAP_R_DONE : IMAP_R_EXPUNGED);

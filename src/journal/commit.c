@@ -752,14 +752,6 @@ static void turn_mark(struct journal *j, bool is_in_round)
     atomic_store_explicit(&j->is_in_round, is_in_round, memory_order_release);
 }
 
-bool journal_committer(const struct journal *j, int64_t *turned_ms)
-{
-    bool is_in_round = atomic_load_explicit(&j->is_in_round, memory_order_acquire);
-
-    *turned_ms = atomic_load_explicit(&j->turned_ms, memory_order_relaxed);
-    return is_in_round;
-}
-
 void *committer_main(void *arg)
 {
     struct journal *j = arg;

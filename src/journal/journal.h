@@ -207,7 +207,8 @@ enum journal_state {
 };
 enum journal_state journal_state(const struct journal *j, char why[160]);
 
-/* For the watchdog: is the committer in a round? When it began, else when the last one ended (monotonic). Any thread. */
+/* For the watchdog: is the committer in a round? When it began, else when the last one ended (monotonic). Any
+ * thread. */
 bool journal_committer(const struct journal *j, int64_t *turned_ms);
 
 /* The logical content as text, one line a pair, tables and keys in order: equal dumps mean equal state. Settles

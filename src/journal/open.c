@@ -617,3 +617,12 @@ struct pool *journal_pool(const struct journal *j)
 {
     return j->pool;
 }
+
+/* In this order: a round that is seen has its own beginning, not the end of the one before. */
+bool journal_committer(const struct journal *j, int64_t *turned_ms)
+{
+    bool is_in_round = atomic_load_explicit(&j->is_in_round, memory_order_acquire);
+
+    *turned_ms = atomic_load_explicit(&j->turned_ms, memory_order_relaxed);
+    return is_in_round;
+}

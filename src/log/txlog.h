@@ -41,7 +41,7 @@ enum log_format { LOG_TEXT, LOG_JSON, LOG_NONE };
 struct txlog_record {
     char code;           /* message: E D J B R K Q Z S V W; connection: O C X Y T U I; '!' is the log's own */
     char direction;      /* connections: '+' inbound, '-' outbound; 0: a message record */
-    slice modifiers;     /* letters of "ELCBQSAU" in any order: ESMTP LMTP CHUNKING BINARYMIME PIPELINING TLS AUTH BURL */
+    slice modifiers;     /* of "ELCBQSAU" in any order: ESMTP LMTP CHUNKING BINARYMIME PIPELINING TLS AUTH BURL */
     int64_t time_ms;     /* wall; 0: now */
     slice session;       /* id of the session or of the reception */
     slice entry;         /* queue entry, as printed */

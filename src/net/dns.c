@@ -17,13 +17,13 @@
 #define ADDRESSES_READ 1000 /* of one host and family, of which some are chosen */
 #define TEXTS_MAX 200
 #define ROUTE_CHECK_MS 60000 /* how long what we know of IPv6 holds */
-#define STACK_BYTES (512u * 1024)
+#define STACK_BYTES (2048u * 1024) /* libunbound has frames of 128 KiB, one in the other */
 
 enum dns_counter { DC_QUERIES, DC_QUESTIONS, DC_FAILURES, DC_TIMEOUTS, DC_BOGUS, DC_OPEN, DC_WAITING, DC_COUNT };
 
 static struct counter dns_counters[DC_COUNT] = {
     [DC_QUERIES] = { "dns.queries", "routes, addresses, names and texts asked for", COUNTER_TOTAL, 0 },
-    [DC_QUESTIONS] = { "dns.questions", "questions to libunbound, which may know the answer already", COUNTER_TOTAL, 0 },
+    [DC_QUESTIONS] = { "dns.questions", "questions to libunbound, which may know the answer", COUNTER_TOTAL, 0 },
     [DC_FAILURES] = { "dns.failures", "queries that failed for the time being", COUNTER_TOTAL, 0 },
     [DC_TIMEOUTS] = { "dns.timeouts", "queries that were given up after dns.timeout_s", COUNTER_TOTAL, 0 },
     [DC_BOGUS] = { "dns.bogus", "answers that DNSSEC showed to be false", COUNTER_TOTAL, 0 },

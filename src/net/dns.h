@@ -3,12 +3,12 @@
  * Model:    one thread owns libunbound; a question is posted to it and the answer posted back to the asker's reactor.
  *           dns_route asks for where mail of a domain goes (DNS_ROUTE): MX records by preference (equal ones in random
  *           order), then the addresses of each host (random order within a family, the families interleaved), at most
- *           dns.addresses_max in all. No MX: the domain's own addresses (RFC 5321 5.1), preference 0. Null MX (RFC 7505)
- *           is said. Ourselves in the list: hosts of equal or higher preference value are left out (RFC 5321 5.1);
+ *           dns.addresses_max in all. No MX: the domain's own addresses (RFC 5321 5.1), preference 0. Null MX (RFC
+ *           7505) is said. We in the list: hosts of equal or higher preference value are left out (RFC 5321 5.1):
  *           when nobody is left, DNS_SELF. A host whose addresses cannot be had is passed over while others are left.
  *           CNAMEs are followed. Names are A-labels: a domain in UTF-8 is DNS_NONE.
- * Config:   section "dns", see DNS_KEYS. A reload that changes it begins with an empty cache; questions under way end in
- *           the old one.
+ * Config:   section "dns", see DNS_KEYS. A reload that changes it begins with an empty cache; questions under way end
+ *           in the old one.
  * Errors:   DNS_TEMP (time-out, SERVFAIL, bogus, stopping), DNS_NONE (NXDOMAIN, no record, no name), DNS_NULL_MX,
  *           DNS_SELF. `why` says it for people.
  * Threads:  dns_ask from any. The rest: main.
@@ -25,8 +25,8 @@
 
 #define DNS_KEYS(K)                                                                                                    \
     K(STRS, servers, NULL, 1, 80, NONE, SESSION, NULL,                                                                 \
-      "Name servers to ask, \"192.0.2.1\" or \"127.0.0.1:5353\"; none: those of resolv_file; \"root\": nobody but the " \
-      "name servers of the Internet itself.")                                                                          \
+      "Name servers to ask, \"192.0.2.1\" or \"127.0.0.1:5353\"; none: those of resolv_file; \"root\": nobody but "    \
+      "the name servers of the Internet itself.")                                                                      \
     K(STR, resolv_file, "/etc/resolv.conf", 0, 4095, PATH, SESSION, NULL, "Where the system's name servers stand.")    \
     K(STR, hosts_file, "/etc/hosts", 0, 4095, PATH, SESSION, NULL,                                                     \
       "Addresses of hosts that are known without asking; empty: none.")                                                \

@@ -215,8 +215,8 @@ bool stream_can_tls(const struct stream *st)
            worker_private(s->worker)->tls != NULL;
 }
 
-/* Also what lies in the kernel by now was sent before the go-ahead, but it cannot be told from an eager handshake; it is
- * read as TLS and fails there. */
+/* Also what lies in the kernel by now was sent before the go-ahead, but it cannot be told from an eager handshake; it
+ * is read as TLS and fails there. */
 static void start(struct stream *st)
 {
     if (stream_has_input(st))

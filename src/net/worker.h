@@ -31,7 +31,8 @@ struct session *worker_adopt(struct worker *w, const struct listener_conf *liste
                              void *service, TAKES int fd, const struct net_addr *peer);
 
 void worker_conf_set(struct worker *w, struct conf_set *conf, struct tls_context *tls); /* both are referenced */
-/* Whom clients (net/client.h) believe: referenced, until the next worker_conf_set. Without it one is made of the set. */
+/* Whom clients (net/client.h) believe: referenced, until the next worker_conf_set. Without it one is made of the
+ * set. */
 void worker_trust_set(struct worker *w, struct tls_trust *trust);
 void worker_stop(struct worker *w);                    /* tell sessions to finish */
 void worker_cut(struct worker *w, bool with_farewell); /* close them now; memory goes in this turn of the reactor */

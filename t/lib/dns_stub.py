@@ -11,8 +11,9 @@ The table: name -> type -> list of texts, or name -> one of the words
     "TIMEOUT"                        never an answer
     "LIE"                            an answer about another name
     "GARBAGE"                        octets that are no DNS message
-Records: A, AAAA, MX ("10 host"), PTR and CNAME (a name), TXT (a list of strings, each of any length). CNAME stands for every
-type and is followed within the table. "." is the root, so ["0 ."] is the null MX. Names that are not in the table: NXDOMAIN.
+Records: A, AAAA, MX ("10 host"), PTR and CNAME (a name), TXT (a list of strings, each of any length). CNAME stands for
+every type and is followed within the table. "." is the root, so ["0 ."] is the null MX. Names that are not in the
+table: NXDOMAIN.
 Answers over 1232 octets are truncated over UDP and whole over TCP.
 """
 
@@ -87,7 +88,8 @@ class DnsStub:
                 self.udp.server_close()
         else:
             raise OSError("no port is free for both UDP and TCP")
-        self.threads = [threading.Thread(target=s.serve_forever, args=(0.05,), daemon=True) for s in (self.udp, self.tcp)]
+        self.threads = [threading.Thread(target=s.serve_forever, args=(0.05,), daemon=True)
+                        for s in (self.udp, self.tcp)]
 
     def __enter__(self):
         for thread in self.threads:

@@ -20,7 +20,7 @@
 #define DATA "DATA\r\nSubject: x\r\nMessage-ID: <m@c.test>\r\n\r\nx\r\n.\r\n"
 #define GOOD "250,250,250,354,250"
 
-/* --- the queue as text: "channel host[!state] rcpt[<original] ...;", in order of ids, from `from` on ---------------- */
+/* --- the queue as text: "channel host[!state] rcpt[<original] ...;", in order of ids, from `from` on -------------- */
 
 struct lister {
     struct buf text;
@@ -153,7 +153,8 @@ static void intake_route__finds_channel_and_host(void **state)
 
     (void)state;
     run_rows("{\"intake\": {\"relay_networks\": [\"10.1.0.0/16\"]}, \"routes\": [[\"routed.test\", "
-             "\"smtp:[10.0.0.9]:2525\"], [\"*.sub.test\", \"lmtp:/run/lmtp\"], [\"named.test\", \"smtp:relay.test:26\"]]}",
+             "\"smtp:[10.0.0.9]:2525\"], [\"*.sub.test\", \"lmtp:/run/lmtp\"], "
+             "[\"named.test\", \"smtp:relay.test:26\"]]}",
              &smtp_protocol, rows, ARRAY_LEN(rows));
 }
 
@@ -161,7 +162,8 @@ static void intake_commit__groups_by_destination(void **state)
 {
     static const struct row rows[] = {
         { RELAY, HI FROM TO("b@x.test") TO("a@y.test") TO("a@X.test") TO("b@x.test") TO("alice@example.test") DATA,
-          "250,250,250,250,250,250,250,354,250", "tcp_local x.test b@x.test a@x.test<a@X.test;tcp_local y.test a@y.test;",
+          "250,250,250,250,250,250,250,354,250",
+          "tcp_local x.test b@x.test a@x.test<a@X.test;tcp_local y.test a@y.test;",
           1 },
         { NULL, HI FROM TO("away@example.test") DATA, GOOD,
           "tcp_local other.test x@other.test<away@example.test;", 1 },

@@ -38,9 +38,10 @@ bool stream_is_lost(const struct stream *st);
 
 /* STARTTLS from our side, after the peer's go-ahead: input that is there already is dropped (RFC 3207 6: it was not
  * protected), queued output is flushed, then the handshake runs on a helper. Return STEP_WAIT afterwards; step is
- * called when TLS is up (s->is_tls), or once with stream_tls_error(st) != NULL, after which the session closes whatever
- * step returns. verify: the certificate must be valid for server_name under tls.trust_file; otherwise any is taken and the
- * result only recorded. server_name: empty for a peer known by address only, which gets no SNI and is never valid. */
+ * called when TLS is up (s->is_tls), or once with stream_tls_error(st) != NULL, after which the session closes
+ * whatever step returns. verify: the certificate must be valid for server_name under tls.trust_file; otherwise any
+ * is taken and the result only recorded. server_name: empty for a peer known by address only, which gets no SNI and
+ * is never valid. */
 void client_start_tls(struct session *s, slice server_name, bool verify);
 const char *stream_tls_error(const struct stream *st);   /* NULL: none */
 bool stream_tls_is_verified(const struct stream *st);    /* valid for the name, whether that was required or not */

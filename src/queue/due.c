@@ -35,7 +35,8 @@ static bool is_skipped(struct pick *p, uint64_t id)
 }
 
 /* The young ones of the destination, copied in their order: the tables are then read without the lock, for they may
- * have to come from the disk. */
+ * have to come from the disk. Of each priority no more than can be taken, and one that says that there are more; all,
+ * when the caller skips some. */
 struct young_copy {
     struct queue_brief *items;
     unsigned count[QUEUE_PRIORITIES];
@@ -44,17 +45,21 @@ struct young_copy {
 static void young_copy(struct pick *p, struct young_copy *c)
 {
     struct young_dest *d = young_dest_find(p->q, p->dest);
-    unsigned n = 0;
+    unsigned n = 0, enough;
 
     if (d == NULL)
         return;
-    c->items = mem_alloc_array(d->count, sizeof *c->items);
+    enough = p->skip == NULL && p->max < d->count ? p->max + 1 : d->count;
+    c->items = mem_alloc_array(enough < d->count / QUEUE_PRIORITIES ? enough * QUEUE_PRIORITIES : d->count,
+                               sizeof *c->items);
     for (unsigned priority = 0; priority < QUEUE_PRIORITIES; priority++) {
         LIST_FOREACH(&d->entries[priority], it)
         {
             const struct young *y = LIST_ENTRY(it, struct young, same);
 
-            if (y->state == QUEUE_HELD || !young_visible(&p->snap, y))
+            if (c->count[priority] == enough)
+                break;
+            if (y->state == QUEUE_HELD || !young_visible(&p->snap, y) || idmap_get(&p->q->active, y->id) != NULL)
                 continue;
             c->count[priority]++;
             c->items[n++] = (struct queue_brief){ .id = y->id,

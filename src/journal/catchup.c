@@ -15,7 +15,7 @@
 
 bool catchup_pending(const struct journal *j)
 {
-    return j->catchup != NULL && !j->catchup->is_done;
+    return j->catchup != NULL && !j->catchup->is_done && !j->catchup->is_broken;
 }
 
 bool journal_rebuilding(const struct journal *j, unsigned *percent)
@@ -272,6 +272,23 @@ void catchup_free(struct journal *j)
     j->catchup = NULL;
 }
 
+int catchup_room(struct journal *j, bool *is_tight, struct err *err)
+{
+    struct err why = ERR_INIT;
+    struct index_usage u;
+
+    *is_tight = false;
+    if (index_reserve(j->index, &why) == 0)
+        return 0;
+    index_usage(j->index, &u);
+    if (why.kind == ERR_FULL && u.allocated_bytes - u.used_bytes >= j->conf.index_ahead_bytes / 2) {
+        *is_tight = true;
+        return 0;
+    }
+    *err = why;
+    return -1;
+}
+
 /* --- a slice ------------------------------------------------------------------------------------------------------ */
 
 struct slice_run {
@@ -280,6 +297,7 @@ struct slice_run {
     int64_t began_us;
     unsigned until_look, looks;
     bool is_over;
+    bool is_tight; /* little room: a short slice, whose commit fits */
     /* of the part at hand */
     uint64_t object, dead_below;
     uint32_t part;
@@ -308,7 +326,7 @@ static bool is_over(struct slice_run *r)
         return r->is_over;
     r->until_look = LOOK_EVERY;
     age_us = clock_mono_us(r->j->clock) - r->began_us;
-    r->is_over = age_us >= IDLE_US || (age_us >= HURRY_US && ops_wait(r->j));
+    r->is_over = age_us >= IDLE_US || (age_us >= HURRY_US && (r->is_tight || ops_wait(r->j)));
     return r->is_over;
 }
 
@@ -585,7 +603,7 @@ int catchup_slice(struct journal *j, struct err *err)
     struct slice_run r = { .j = j, .c = c, .began_us = clock_mono_us(j->clock), .until_look = LOOK_EVERY };
     bool demand_done = false, at_end = false;
 
-    if (index_reserve(j->index, err) < 0 || index_begin(j->index, &j->tx.view, err) < 0)
+    if (catchup_room(j, &r.is_tight, err) < 0 || index_begin(j->index, &j->tx.view, err) < 0)
         return -1;
     tx_reset(&j->tx);
     j->tx.phase = TX_REPLAY;
@@ -601,13 +619,16 @@ int catchup_slice(struct journal *j, struct err *err)
         index_unfinished_set(&j->tx.view, false);
     }
     if (replay_commit(j, err) < 0)
-        return -1;
+        goto fail;
     if (demand_done)
         demand_end(j, c);
     if (at_end)
         catchup_end(j);
     return 0;
 fail:
+    c->is_broken = true;
+    if (err->kind == ERR_FULL)
+        err->kind = ERR_TEMP;
     j->tx.catchup = NULL;
     index_abort(&j->tx.view);
     return -1;

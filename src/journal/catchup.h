@@ -23,7 +23,8 @@
  *
  * Threads:  catchup_begin: the opening thread. catchup_slice: the committer, or the opening thread when nothing serves
  *           yet. Asking (journal_object_ready, journal_demand, journal_rebuilding): any.
- * Errors:   ERR_FULL: no room in the index now, try the slice again later; all else is final.
+ * Errors:   ERR_FULL: no room in the index now, nothing was begun, try the slice again later. All else is final: what
+ *           a slice took is lost with its transaction, and another one would leave a hole.
  */
 #ifndef JOURNAL_CATCHUP_H
 #define JOURNAL_CATCHUP_H
@@ -38,6 +39,9 @@ bool catchup_pending(const struct journal *j);
  * gaps, leftovers, the mark, the rooms' `complete`. */
 int catchup_slice(struct journal *j, struct err *err);
 void catchup_free(struct journal *j); /* any state; joins the loader */
+/* Room in the index for some more. What is kept for freeing operations may be used up to its half, *is_tight: without
+ * the index they cannot free anything either. ERR_FULL. */
+int catchup_room(struct journal *j, bool *is_tight, struct err *err);
 
 /* catchup_read.c: what early and late need from one segment. ------------------------------------------------------- */
 
@@ -130,6 +134,7 @@ struct catchup {
     bool has_filters; /* of compact */
     struct idmap dropped; /* number of a body file -> sequence of its last DROP */
     bool is_done;
+    bool is_broken; /* a slice failed: only a new start can begin the rebuild anew */
     int64_t began_ms;
 
     /* owner: committer */

@@ -4,6 +4,8 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
+#define EARLY_TXN_RECORDS 20000u
+
 /* After the early records: what they refer to. */
 static int early_places(struct journal *j, struct catchup *c, struct err *err)
 {
@@ -29,14 +31,38 @@ static int early_places(struct journal *j, struct catchup *c, struct err *err)
     return rc;
 }
 
+static int txn_begin(struct journal *j, struct err *err)
+{
+    if (index_begin(j->index, &j->tx.view, err) < 0)
+        return -1;
+    tx_reset(&j->tx);
+    j->tx.phase = TX_REPLAY;
+    return 0;
+}
+
+/* A transaction has its bounds; what is half done carries the mark. */
+static int txn_pace(struct journal *j, unsigned *in_txn, struct err *err)
+{
+    bool is_tight;
+
+    if (++*in_txn < EARLY_TXN_RECORDS)
+        return 0;
+    *in_txn = 0;
+    if (replay_commit(j, err) < 0 || catchup_room(j, &is_tight, err) < 0)
+        return -1;
+    return txn_begin(j, err);
+}
+
 static int early_apply(struct journal *j, const struct catchup_segment *s, const struct early_part *p,
-                       struct err *err)
+                       unsigned *in_txn, struct err *err)
 {
     for (size_t i = 0; i < p->count; i++) {
         const struct early_record *e = &p->records[i];
 
         if (e->is_dead || part_is_dead(&j->tx.view, e->r.object, e->r.part, e->r.seq))
             continue;
+        if (txn_pace(j, in_txn, err) < 0)
+            return -1;
         j->tx.segment = s->s.info.header.number;
         j->tx.at = e->offset;
         j->tx.body_length = e->length;
@@ -94,13 +120,12 @@ bool catchup_is_dropped(const struct catchup *c, uint64_t number, uint64_t seq)
 int early_phase(struct journal *j, struct catchup *c, struct err *err)
 {
     struct early_part *parts = mem_alloc_array((size_t)c->count + 1, sizeof *parts);
+    unsigned in_txn = 0;
     uint64_t all = 0;
     int rc = -1;
 
-    if (early_read(j, c->segments, parts, c->count, err) < 0 || index_begin(j->index, &j->tx.view, err) < 0)
+    if (early_read(j, c->segments, parts, c->count, err) < 0 || txn_begin(j, err) < 0)
         goto out;
-    tx_reset(&j->tx);
-    j->tx.phase = TX_REPLAY;
     index_unfinished_set(&j->tx.view, true);
     for (unsigned i = 0; i < c->count; i++) {
         damage_say(j, c, &c->segments[i], &parts[i]);
@@ -109,7 +134,7 @@ int early_phase(struct journal *j, struct catchup *c, struct err *err)
         all += c->segments[i].late_count;
     }
     for (unsigned i = 0; i < c->count; i++)
-        if (early_apply(j, &c->segments[i], &parts[i], err) < 0)
+        if (early_apply(j, &c->segments[i], &parts[i], &in_txn, err) < 0)
             goto out;
     if (early_places(j, c, err) < 0)
         goto out;

@@ -4,9 +4,9 @@
  *          [--value-max N] [--body-max N] [--inline N] [--partition DIR] [--no-pool] [--tolerant] PHASE...
  *
  * Phases: run:N (N operations, all clients at once), forever, busy:N (the same while a thread empties, rolls, settles
- * and checks), roll, settle, reclaim, empty (one sealed segment at
- * random), emptyall, reopen, drain:N (operations that free space), open (just be sure it is), kill (SIGKILL to
- * itself), check.
+ * and checks), rebuild:N (the index is discarded; the same while it is made anew, then wait for it), roll, settle,
+ * reclaim, empty (one sealed segment at random), emptyall, reopen, drain:N (operations that free space), open (just be
+ * sure it is), kill (SIGKILL to itself), check.
  * Lines for --mark: see kv_model.h. Exit: 0; 1 trouble; 3 an answer was wrong. --tolerant: failures of the disk are
  * expected.
  */
@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -277,6 +278,43 @@ static int run_busy(struct work *w, unsigned long count, struct err *err)
     return 0;
 }
 
+/* Wait until the client may work while the index is rebuilt (client_count: until all is done). False: it does not go
+ * on. */
+static bool rebuild_wait(struct work *w, uint32_t client)
+{
+    struct timespec pause = { .tv_nsec = 500000 };
+
+    while (journal_rebuilding(w->k.j, NULL)) {
+        if (client < w->model.client_count && kv_client_ready(&w->k, client))
+            return true;
+        if (journal_state(w->k.j, NULL) != JOURNAL_NORMAL)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+static int run_rebuild(struct work *w, unsigned long count, struct err *err)
+{
+    bool moves_on = true;
+
+    w->site.discard_index = w->site.background = true;
+    w->site.rebuild_slice = 10;
+    if (reopen(w, err) < 0)
+        return -1;
+    w->site.discard_index = w->site.background = false;
+    for (unsigned long i = 0; i < count && moves_on; i++) {
+        struct slot *s = slot_wait(w);
+
+        moves_on = rebuild_wait(w, (uint32_t)(s - w->slots));
+        if (moves_on)
+            send_one(w, s);
+    }
+    slots_wait(w);
+    /* on a disk that fails: as a server that is started again */
+    return rebuild_wait(w, w->model.client_count) ? 0 : reopen(w, err);
+}
+
 static int run_phase(struct work *w, const char *phase, struct err *err)
 {
     unsigned long count = strchr(phase, ':') != NULL ? strtoul(strchr(phase, ':') + 1, NULL, 10) : 0;
@@ -293,6 +331,8 @@ static int run_phase(struct work *w, const char *phase, struct err *err)
         slots_wait(w);
         return 0;
     }
+    if (strncmp(phase, "rebuild", 7) == 0)
+        return run_rebuild(w, count, err);
     if (strncmp(phase, "busy", 4) == 0)
         return run_busy(w, count, err);
     if (strcmp(phase, "roll") == 0)

@@ -169,7 +169,7 @@ static void complain(struct cut *c, const struct place *p, const struct crash_ch
 }
 
 /* The images of one place: nothing open happened, all of it, and seeded choices between; and the process killed. */
-static void place_check(struct cut *c, const struct place *p, unsigned seeds)
+static void place_check(struct cut *c, const struct place *p, unsigned seeds, bool trusts_index)
 {
     static const enum crash_model models[] = { CRASH_POSIX, CRASH_ORDERED };
     struct crash_choice choice;
@@ -183,7 +183,7 @@ static void place_check(struct cut *c, const struct place *p, unsigned seeds)
     }
     choice = (struct crash_choice){ CRASH_KILL, 1 };
     if (c->failures < FAILURES_MAX &&
-        !image_good(c, p, &choice, BOOT_WORK, KV_CHECK | (p->is_answer && p->has_answered ? KV_TRUSTED : 0)))
+        !image_good(c, p, &choice, BOOT_WORK, KV_CHECK | (trusts_index && p->is_answer && p->has_answered ? KV_TRUSTED : 0)))
         complain(c, p, &choice);
 }
 
@@ -226,7 +226,7 @@ static void case_crashes(struct cut *c)
             more = c->run.soak ? 100 : 12;
         }
         if (chosen) {
-            place_check(c, p, seeds + more + (unsigned)rng_below(&c->rng, 2));
+            place_check(c, p, seeds + more + (unsigned)rng_below(&c->rng, 2), true);
             places++;
         }
     }
@@ -234,6 +234,38 @@ static void case_crashes(struct cut *c)
                "%u images at %zu places of %zu events with %zu answers; the index was rebuilt %u times", c->images,
                places, c->log.count, answers, c->rebuilt);
     place_destroy(&p);
+}
+
+/* The index is thrown away and made anew behind clients that work, and the power goes meanwhile: half an index never
+ * counts, and what was answered in between is there. */
+static void case_rebuild(struct cut *c)
+{
+    static const char *const phases[] = { "run:150", "roll", "run:50", "settle", "empty", "rebuild:60", "run:20",
+                                          "reclaim", "rebuild:40", "empty", "run:10", NULL };
+    char dir[PATH_MAX], log_path[PATH_MAX];
+    size_t places = 0, want = (c->run.soak ? 600 : 40) / c->run.thin;
+    struct place *p;
+    struct crash_log log = { 0 };
+
+    c->images = c->rebuilt = c->failures = 0;
+    fault_path(&c->run, dir, "data-rebuild", true);
+    fault_path(&c->run, log_path, "log-rebuild", false);
+    if (!record(c, dir, log_path, BOOT_WORK, NULL, phases) || crash_log_open(&log, log_path) < 0) {
+        fault_case(&c->run, "powercut: the index is rebuilt meanwhile", false, "see above");
+        return;
+    }
+    p = place_new(c, &log, dir);
+    while (c->failures < FAILURES_MAX && place_next(p)) {
+        if (rng_below(&c->rng, log.count) < want || p->sync == (int)CRASH_SYNC_STATE) {
+            place_check(c, p, c->run.soak ? 32 : 4, false);
+            places++;
+        }
+    }
+    fault_case(&c->run, "powercut: the index is rebuilt meanwhile", c->failures == 0,
+               "%u images at %zu places of %zu events; the index was rebuilt %u times", c->images, places, log.count,
+               c->rebuilt);
+    place_destroy(&p);
+    crash_log_free(&log);
 }
 
 /* --- counter-proof ------------------------------------------------------------------------------------------------ */
@@ -418,6 +450,8 @@ int main(int argc, char **argv)
         }
         if (fault_wanted(&c->run, "skip"))
             case_skip_single(c);
+        if (fault_wanted(&c->run, "rebuild"))
+            case_rebuild(c);
         if (fault_wanted(&c->run, "recovery"))
             case_recovery(c);
     } else {

@@ -358,25 +358,6 @@ static void case_emptying(struct rebuild *b)
 
 /* --- behind the back of a server ---------------------------------------------------------------------------------- */
 
-/* Is everything of the client in the index? If not, it is asked for. */
-static bool client_ready(struct rebuild *b, uint32_t client)
-{
-    struct journal_view v;
-    bool is_ready = true;
-    uint64_t object;
-
-    if (journal_read_begin(b->k.j, &v, NULL) < 0)
-        return false;
-    for (uint32_t slot = 0; slot < KV_BUCKETS; slot++) {
-        if (!kv_name_find(&v, client, slot, &object) || journal_object_ready(b->k.j, object))
-            continue;
-        journal_demand(b->k.j, object, NULL, 0);
-        is_ready = false;
-    }
-    journal_read_end(&v);
-    return is_ready;
-}
-
 /* One client is asked for until it can be compared; it works with the others from then on. */
 static void demand_step(struct rebuild *b, uint32_t *client)
 {
@@ -384,7 +365,7 @@ static void demand_step(struct rebuild *b, uint32_t *client)
     struct err err = ERR_INIT;
     char why[200];
 
-    if (*client == 0 || !client_ready(b, *client - 1) || journal_read_begin(b->k.j, &v, &err) < 0)
+    if (*client == 0 || !kv_client_ready(&b->k, *client - 1) || journal_read_begin(b->k.j, &v, &err) < 0)
         return;
     --*client;
     if (!kv_client_same(b->k.room, b->k.j, &v, &b->result->model.clients[*client], b->plan.seed, false, why))
@@ -402,7 +383,7 @@ static void newcomers_wait(struct rebuild *b)
     struct timespec pause = { .tv_nsec = 1000000 };
 
     for (uint32_t client = OLD_CLIENTS; client < CLIENTS; client++)
-        while (journal_rebuilding(b->k.j, NULL) && !client_ready(b, client))
+        while (journal_rebuilding(b->k.j, NULL) && !kv_client_ready(&b->k, client))
             nanosleep(&pause, NULL);
 }
 

@@ -1,3 +1,4 @@
+#include "kv_internal.h"
 #include "kv_site.h"
 
 #include <errno.h>
@@ -64,6 +65,25 @@ void kv_journal_close(struct kv_journal *k)
     journal_close(&k->j);
     pool_destroy(&k->pool);
     kv_room_destroy(&k->room);
+}
+
+bool kv_client_ready(struct kv_journal *k, uint32_t client)
+{
+    struct journal_view v;
+    struct err err = ERR_INIT;
+    bool is_ready = true;
+    uint64_t object;
+
+    if (journal_read_begin(k->j, &v, &err) < 0)
+        return false;
+    for (uint32_t slot = 0; slot < KV_BUCKETS; slot++) {
+        if (!kv_name_find(&v, client, slot, &object) || journal_object_ready(k->j, object))
+            continue;
+        journal_demand(k->j, object, NULL, 0);
+        is_ready = false;
+    }
+    journal_read_end(&v);
+    return is_ready;
 }
 
 int kv_journal_dump(struct kv_journal *k, struct buf *out, struct err *err)

@@ -33,6 +33,9 @@ struct kv_journal {
 int kv_journal_open(struct kv_journal *k, const struct kv_site *site, struct err *err);
 void kv_journal_close(struct kv_journal *k); /* NULL members allowed */
 
+/* While the index is rebuilt: is everything of the client in it? If not, it is asked for. */
+bool kv_client_ready(struct kv_journal *k, uint32_t client);
+
 /* The logical dump after settling; into `out`. */
 int kv_journal_dump(struct kv_journal *k, struct buf *out, struct err *err);
 

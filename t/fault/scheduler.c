@@ -29,7 +29,7 @@ struct child {
     struct reactor *reactor;
     struct scheduler *s;
     struct idmap sent, deferred; /* by entry */
-    unsigned relayed, twice;
+    unsigned relayed, twice, too_soon;
 };
 
 static void entry_send(struct child *c, struct channel_job *job, uint64_t id)
@@ -78,6 +78,7 @@ static void work_start(void *context, struct channel_job *job)
 
     w->c = context;
     w->job = job;
+    w->c->too_soon += w->c->s->disk_refuses;
     reactor_post(w->c->reactor, &w->post, on_work);
 }
 
@@ -181,12 +182,12 @@ static int child(const char *dir)
     is_alive = work_run(c);
     queued = total(c, "queued");
     relayed = total(c, "relayed");
-    fprintf(stderr, "relayed %lld of %u sent, %u twice, %lld left, %lld results refused\n", (long long)relayed,
-            c->relayed, c->twice, (long long)queued, (long long)counter_get(&scheduler_counters[SC_REFUSED]));
+    fprintf(stderr, "relayed %lld of %u sent, %u twice, %u jobs too soon, %lld left, %lld results refused\n",
+            (long long)relayed, c->relayed, c->twice, c->too_soon, (long long)queued, (long long)counter_get(&scheduler_counters[SC_REFUSED]));
     if (!is_alive)
-        return c->twice != 0 ? WRONG : 1;
+        return c->twice + c->too_soon != 0 ? WRONG : 1;
     faults = queue_site_check(&c->site, say, NULL, &err);
-    return c->twice != 0 || queued != 0 || relayed != c->relayed || relayed < ENTRIES || faults > 0 ? WRONG : 0;
+    return c->twice + c->too_soon != 0 || queued != 0 || relayed != c->relayed || relayed < ENTRIES || faults > 0 ? WRONG : 0;
 }
 
 /* --- the parent --------------------------------------------------------------------------------------------------- */

@@ -518,6 +518,28 @@ static void scheduler__warns_and_returns(void **state)
     test_sound(&t->q);
 }
 
+/* Returned while it waits for a stopped channel: nobody tries it afterwards. */
+static void scheduler__returned_ones_leave_the_view(void **state)
+{
+    struct sched_test *t = *state;
+    struct queue_request *r = queue_request_new(QUEUE_CHANNEL_STOP);
+
+    sched_open(t, "{\"tcp_local\": {\"notices\": [\"PT1H\", \"PT2H\"]}}");
+    r->channel = SLICE("tcp_local");
+    assert_int_equal(queue_site_do(&t->q.site, &r, NULL), QUEUE_OK);
+    test_put(&t->q, "tcp_local", "a.example", 1);
+    test_quiet(t);
+    for (unsigned i = 0; i < 122; i++)
+        test_pass(t, MINUTE);
+    assert_int_equal(test_total(&t->q, NULL, "returned"), 1);
+    r = queue_request_new(QUEUE_CHANNEL_START);
+    r->channel = SLICE("tcp_local");
+    assert_int_equal(queue_site_do(&t->q.site, &r, NULL), QUEUE_OK);
+    test_quiet(t);
+    assert_int_equal(t->starts, 0);
+    test_sound(&t->q);
+}
+
 static void scheduler__hold_channel_holds(void **state)
 {
     struct sched_test *t = *state;
@@ -553,6 +575,7 @@ int main(void)
         T(scheduler__refused_results_are_kept),
         T(scheduler__refused_deliveries_come_again),
         T(scheduler__warns_and_returns),
+        T(scheduler__returned_ones_leave_the_view),
         T(scheduler__hold_channel_holds),
     };
 

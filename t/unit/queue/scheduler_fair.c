@@ -409,6 +409,50 @@ static void fair__partial_results_keep_it_open(void **state)
     test_sound(&t->q);
 }
 
+/* In a message that is too old, those that the part does not speak of are not given up with it. */
+static void fair__partial_results_spare_the_others(void **state)
+{
+    struct sched_test *t = *state;
+    struct queue_outcome o = { .rcpt = 1, .state = RCPT_WAITING, .status = SLICE("4.2.2") };
+    struct queue_entry e;
+    uint64_t id;
+
+    sched_open(t, NULL);
+    test_rule(t, DOES_NOTHING);
+    id = test_put(&t->q, "tcp_local", "a.example", 3);
+    test_quiet(t);
+    test_pass(t, 13 * 24 * 60 * MINUTE);
+    job_result(hanging(t)->job,
+               &(struct job_result){ .entry = id, .outcomes = &o, .outcome_count = 1, .is_partial = true });
+    test_quiet(t);
+    assert_true(test_get(&t->q, id, &e));
+    assert_int_equal(e.rcpts[0].state, RCPT_WAITING);
+    assert_int_equal(e.rcpts[1].state, RCPT_RETURNED);
+    assert_int_equal(e.rcpts[2].state, RCPT_WAITING);
+}
+
+/* What another has marked meanwhile is not given to a job, though it is in view. */
+static void fair__active_entries_are_left_alone(void **state)
+{
+    struct sched_test *t = *state;
+    uint64_t id;
+
+    sched_open(t, "{\"tcp_local\": {\"maxjobs\": 1}}");
+    memset(t->rules, 0, sizeof t->rules);
+    t->rules[0] = (struct fake_rule){ "hang.example", DOES_NOTHING };
+    test_put(&t->q, "tcp_local", "hang.example", 1);
+    test_quiet(t);
+    id = test_put(&t->q, "tcp_local", "a.example", 1);
+    test_put(&t->q, "tcp_local", "a.example", 1);
+    test_quiet(t);
+    assert_true(queue_mark_active(t->q.site.queue, id, true));
+    fake_let_go(t, JOB_STOPPED);
+    test_quiet(t);
+    for (unsigned i = 0; i < t->tried_count; i++)
+        assert_true(t->tried[i].id != id);
+    assert_int_equal(test_total(&t->q, NULL, "relayed"), 1);
+}
+
 static void tally_find(void *arg, const struct tally_row *row)
 {
     if (slice_eq(row->channel, SLICE("tcp_local")))
@@ -598,6 +642,8 @@ int main(void)
         T(fair__senders_take_turns),
         T(fair__order_is_priority_and_time),
         T(fair__partial_results_keep_it_open),
+        T(fair__partial_results_spare_the_others),
+        T(fair__active_entries_are_left_alone),
         T(fair__channels_are_counted),
         T(fair__rows_show_it),
         T(fair__reload_changes_limits),

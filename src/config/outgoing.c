@@ -88,12 +88,12 @@ void outgoing_stop(struct outgoing *o, uint32_t grace_ms)
 {
     int64_t until_ms = o->clock != NULL ? clock_mono_ms(o->clock) + grace_ms : 0, left_ms = 0;
 
+    if (o->remote != NULL)
+        remote_stop(o->remote); /* first: else the scheduler would wait for peers that hang */
     if (o->scheduler != NULL)
         scheduler_stop(o->scheduler);
     if (o->clock != NULL)
         left_ms = until_ms - clock_mono_ms(o->clock);
-    if (o->remote != NULL)
-        remote_stop(o->remote);
     if (o->pool != NULL)
         client_pool_stop(o->pool, left_ms > 0 ? (uint32_t)left_ms : 0);
     if (o->channels != NULL)

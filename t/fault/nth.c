@@ -52,7 +52,8 @@ static int work(struct nth *t, const char *rule, bool without_pool)
     char env_dir[PATH_MAX + 20], env_rule[80], env_report[PATH_MAX + 20], seed[24], mark[12], clients[12];
     const char *args[] = { "--dir", t->data, "--seed", seed, "--clients", clients, "--mark", mark, "--inline", "3000",
                            "--tolerant", "run:50", "roll", "run:30", "settle", "empty", "run:20", "reopen", "run:20",
-                           "reclaim", "run:10", "rebuild:10", "empty", "busy:40", without_pool ? "--no-pool" : NULL, NULL };
+                           "reclaim", "run:10", "rebuild:10", "empty", "busy:40", without_pool ? "--no-pool" : NULL,
+                           NULL };
     struct fault_spawn s = { .preload = "fault", .environment = { env_dir, env_rule, env_report }, .args = args,
                              .timeout_s = 30 };
     int status;

@@ -182,8 +182,9 @@ static void place_check(struct cut *c, const struct place *p, unsigned seeds, bo
         }
     }
     choice = (struct crash_choice){ CRASH_KILL, 1 };
+    trusts_index = trusts_index && p->is_answer && p->has_answered;
     if (c->failures < FAILURES_MAX &&
-        !image_good(c, p, &choice, BOOT_WORK, KV_CHECK | (trusts_index && p->is_answer && p->has_answered ? KV_TRUSTED : 0)))
+        !image_good(c, p, &choice, BOOT_WORK, KV_CHECK | (trusts_index ? KV_TRUSTED : 0)))
         complain(c, p, &choice);
 }
 

@@ -10,8 +10,7 @@
 #define FLOW_QUANTUM 64 /* messages one session may touch before its neighbour's turn */
 #define OP_COST_MAX 1000
 #define CATCHUP_PAUSE_MS 20 /* of a rebuild for which there is no room */
-#define COPY_MAX_BYTES                                                                                                 \
-    8192 /* payloads up to this are gathered into one buffer, larger ones are written from where they lie */
+#define COPY_MAX_BYTES 8192 /* payloads up to this are gathered into one buffer, larger ones written in place */
 
 struct counter journal_counters[JC_COUNT] = {
     [JC_BATCHES] = { "journal.batches", "batches written and synced", COUNTER_TOTAL, 0 },
@@ -32,8 +31,7 @@ struct counter journal_counters[JC_COUNT] = {
     [JC_DEMANDED] = { "journal.demanded", "accounts that a rebuild put in front", COUNTER_TOTAL, 0 },
 };
 
-/* --- states -------------------------------------------------------------------------------------------------------
- * */
+/* --- states ------------------------------------------------------------------------------------------------------- */
 
 void journal_enter(struct journal *j, enum journal_state state, const char *why)
 {
@@ -70,8 +68,7 @@ uint64_t journal_durable_seq(const struct journal *j)
     return atomic_load_explicit(&j->durable_seq, memory_order_acquire);
 }
 
-/* --- settings ------------------------------------------------------------------------------------------------------
- * */
+/* --- settings ----------------------------------------------------------------------------------------------------- */
 
 /* The rows that say SESSION; what the files were laid out by (segment and index sizes) stays until the next start. */
 void journal_configure(struct journal *j, const struct journal_conf *conf)
@@ -91,8 +88,7 @@ void journal_configure(struct journal *j, const struct journal_conf *conf)
     segment_dir_set_reserve(j->segments, conf->reserve_segments);
 }
 
-/* --- lanes: deficit round robin by session in a lane, weighted round robin among lanes ----------------------------
- * */
+/* --- lanes: deficit round robin by session in a lane, weighted round robin among lanes ---------------------------- */
 
 static void lanes_init(struct journal *j)
 {
@@ -190,13 +186,11 @@ static bool lanes_are_empty(const struct journal *j)
     return true;
 }
 
-/* --- submitting and answering -------------------------------------------------------------------------------------
- * */
+/* --- submitting and answering ------------------------------------------------------------------------------------- */
 
 bool journal_submit(struct journal *j, struct journal_op *op)
 {
     bool accepted;
-    bool was_empty;
 
     op->err = ERR_INIT;
     op->seq = 0;
@@ -207,11 +201,10 @@ bool journal_submit(struct journal *j, struct journal_op *op)
     pthread_mutex_lock(&j->lock);
     accepted = !j->is_closing && j->waiting < CONF(j, waiting_ops_max);
     if (accepted) {
-        was_empty = list_is_empty(&j->inbox);
+        if (list_is_empty(&j->inbox))
+            pthread_cond_signal(&j->wake);
         list_push_back(&j->inbox, &op->link);
         j->waiting++;
-        if (was_empty)
-            pthread_cond_signal(&j->wake);
     }
     pthread_mutex_unlock(&j->lock);
     if (accepted)
@@ -291,8 +284,7 @@ int journal_run(struct journal *j, struct journal_op *op, struct err *err)
     return -1;
 }
 
-/* --- a batch ------------------------------------------------------------------------------------------------------
- * */
+/* --- a batch ------------------------------------------------------------------------------------------------------ */
 
 void rooms_committed(struct journal *j)
 {
@@ -324,8 +316,7 @@ static void batch_refuse(struct journal *j, enum err_kind kind, const char *text
 }
 
 /* Run one operation in the open transaction. 0: part of the batch. -1: it failed, op->err says why; *spoilt tells
- * whether it left something
- * behind, so that the transaction must go. */
+ * whether it left something behind, so that the transaction must go. */
 static int op_run(struct journal *j, struct journal_op *op, bool *spoilt)
 {
     struct journal_tx *tx = &j->tx;
@@ -343,19 +334,17 @@ static int op_run(struct journal *j, struct journal_op *op, bool *spoilt)
         rc = -1;
     }
     *spoilt = rc < 0 && (tx_op_emitted(tx) || tx->view.failed);
-    if (rc < 0) {
-        if (op->err.kind == ERR_NONE)
-            err_set(&op->err, ERR_BUG, "the operation failed without a reason");
+    if (rc < 0 && op->err.kind == ERR_NONE)
+        err_set(&op->err, ERR_BUG, "the operation failed without a reason");
+    if (rc < 0)
         return -1;
-    }
     tx_op_end(tx);
     op->seq = tx_op_emitted(tx) ? tx->next_seq - 1 : 0;
     return 0;
 }
 
 /* An operation failed after it had emitted: throw the transaction away and run the others again. Operations that now
- * fail
- * leave, too, until a run goes through. */
+ * fail leave, too, until a run goes through. */
 static int batch_rerun(struct journal *j, struct err *err)
 {
     for (;;) {
@@ -468,8 +457,8 @@ static void batch_encode(struct journal *j)
     for (size_t i = 0; i < j->tx.pending_count; i++) {
         uint32_t length = j->tx.pending[i].header.length;
 
-        room +=
-            RECORD_HEADER_BYTES + record_table_bytes(length) + RECORD_ALIGN + (length <= COPY_MAX_BYTES ? length : 0);
+        room += RECORD_HEADER_BYTES + record_table_bytes(length) + RECORD_ALIGN;
+        room += length <= COPY_MAX_BYTES ? length : 0;
     }
     buf_reset(&j->out);
     buf_reserve(&j->out, room); /* so that it does not move while the vector points into it */
@@ -497,28 +486,30 @@ static void batch_encode(struct journal *j)
         iov_add(j, j->out.ptr + begin, j->out.len - begin);
 }
 
+/* Is the segment there whose first sequence voids the records of a batch? IN_DOUBT: a crash may bring it back. */
+enum fence { FENCE_NONE, FENCE_MADE, FENCE_IN_DOUBT };
+
 /* Records of a refused batch may be on disk. A new segment whose first sequence is the batch's voids them. Where none
- * can
- * be had and `wipe` is set, the first record loses its header: no power loss is held off by that, but a restart is.
- * */
-static bool batch_void(struct journal *j, bool use_reserve, bool wipe)
+ * can be had for certain, and `wipe` is set or it may come back, the first record loses its header: no power loss is
+ * held off by that, but a restart is. */
+static enum fence batch_void(struct journal *j, bool use_reserve, bool wipe)
 {
     static const unsigned char zeros[RECORD_HEADER_BYTES];
     struct segment_writer old = j->tail;
     struct iovec iov = { (void *)(uintptr_t)zeros, sizeof zeros };
     struct err err = ERR_INIT;
-    bool is_void;
+    enum fence fence = FENCE_MADE;
 
     j->has_tail = false;
-    is_void = tail_open(j, use_reserve, &err) == 0;
-    j->tail_is_fence = is_void;
-    if (!is_void) {
+    if (tail_open(j, use_reserve, &err) < 0) {
+        fence = j->tail.is_doubtful ? FENCE_IN_DOUBT : FENCE_NONE;
         diag_error("journal", "no new segment after one that failed: %s", err.text);
-        if (wipe)
+        if (wipe || fence == FENCE_IN_DOUBT)
             segment_writer_write(&old, &iov, 1, &err);
     }
+    j->tail_is_fence = fence == FENCE_MADE;
     segment_writer_close(&old);
-    return is_void;
+    return fence;
 }
 
 /* The disk refused the batch. The segment is never written or synced again; go on in a new one. */
@@ -531,24 +522,25 @@ static void batch_disk_failed(struct journal *j, struct err *err)
     batch_abort(j);
     if (is_full)
         journal_enter(j, JOURNAL_FULL, err->text);
-    if (!batch_void(j, is_full, true))
+    if (batch_void(j, is_full, true) != FENCE_MADE)
         journal_enter(j, JOURNAL_READ_ONLY, err->text);
     batch_refuse(j, is_full ? ERR_FULL : ERR_TEMP, err->text);
 }
 
 /* The records are on disk, the index is behind: it cannot be trusted to serve, and is rebuilt at the next start. The
- * batch
- * is refused if it can be voided; otherwise it will be there after that start, so that success is the true answer. */
+ * batch is refused if it can be voided. If it certainly is not, it will be there after that start, so that success is
+ * the true answer. In doubt it is refused: to do it again does less harm than to have lost it. */
 static void batch_index_failed(struct journal *j, const struct err *err)
 {
-    bool is_void;
+    enum fence fence = FENCE_MADE;
     struct list *node;
 
     rooms_aborted(j);
     index_distrust(j->index);
-    is_void = j->tx.pending_count == 0 || batch_void(j, true, false);
+    if (j->tx.pending_count != 0)
+        fence = batch_void(j, true, false);
     journal_enter(j, JOURNAL_READ_ONLY, "the index failed; restart to rebuild it");
-    while (!is_void && (node = list_pop_front(&j->batch)) != NULL)
+    while (fence == FENCE_NONE && (node = list_pop_front(&j->batch)) != NULL)
         answer(j, LIST_ENTRY(node, struct journal_op, link));
     batch_refuse(j, ERR_TEMP, err->text);
 }
@@ -567,11 +559,16 @@ static int batch_write(struct journal *j, struct err *err)
     counter_add(&journal_counters[JC_RECORDS], (int64_t)tx->pending_count);
     counter_add(&journal_counters[JC_BATCHES], 1);
     counter_add(&journal_counters[JC_SYNC_US], clock_mono_us(j->clock) - began_us);
+    return 0;
+}
+
+/* The batch counts: the next one goes behind it. Until then the tail ends before it, where it would be wiped. */
+static void tail_advance(struct journal *j, const struct journal_tx *tx)
+{
     j->tail.at = tx->at;
     j->tail.last_seq = tx->next_seq - 1;
     if (tx->now_ms > j->tail.newest_ms)
         j->tail.newest_ms = tx->now_ms;
-    return 0;
 }
 
 static void batch_answer(struct journal *j)
@@ -601,13 +598,14 @@ static void batch_finish(struct journal *j)
         batch_index_failed(j, &err);
         return;
     }
+    if (tx->pending_count != 0)
+        tail_advance(j, tx);
     j->next_seq = tx->next_seq;
     atomic_store_explicit(&j->durable_seq, tx->next_seq - 1, memory_order_release);
     batch_answer(j);
 }
 
-/* A new tail is needed before the next operation can run. False: there is none to be had, and the operation was
- * refused. */
+/* A new tail is needed before the next operation can run. False: there is none, and the operation was refused. */
 static bool batch_roll(struct journal *j)
 {
     struct err err = ERR_INIT;

@@ -238,7 +238,9 @@ void journal_enter(struct journal *j, enum journal_state state, const char *why)
 struct journal *journal_new(const struct journal_setup *setup); /* half built: nothing opened */
 void rooms_register(struct journal *j, const struct journal_setup *setup);
 void journal_free(struct journal *j);
-/* A new tail whose first sequence is next_seq. The old one must be closed. ERR_FULL when there is no room. */
+/* A new tail whose first sequence is next_seq. The old one must be closed. ERR_FULL when there is no room. After a
+ * failure no segment of that first sequence is there; where that is not certain (tail.is_doubtful), or when somebody
+ * else makes segments, the state is READ_ONLY: nothing may be answered any more that such a segment would void. */
 int tail_open(struct journal *j, bool use_reserve, struct err *err);
 /* Settle the rooms, open a new tail, have the old one sealed on a helper (or here when there is no pool). On failure
  * the old tail stays. */

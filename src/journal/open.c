@@ -33,13 +33,21 @@ int tail_open(struct journal *j, bool use_reserve, struct err *err)
         .first_seq = j->next_seq,
         .created_ms = clock_wall_ms(j->clock),
     };
+    uint64_t foreign;
 
     memcpy(h.journal_id, j->id, sizeof h.journal_id);
-    if (segment_writer_open(&j->tail, j->segments, &h, use_reserve, err) < 0)
+    j->tail = (struct segment_writer){ 0 };
+    /* Before there is a segment: one that is there voids, by its first sequence, whatever the old tail takes later. */
+    if (segment_dir_foreign(j->segments, &foreign)) {
+        err_set(err, ERR_DENIED, "somebody else made segment %016llx: another server may write to %s",
+                (unsigned long long)foreign, j->dir);
+        journal_enter(j, JOURNAL_READ_ONLY, err->text);
         return -1;
-    if (segment_dir_foreign(j->segments, j->tail.header.number + 1)) {
-        segment_writer_close(&j->tail);
-        return err_set(err, ERR_DENIED, "another server writes to %s", j->dir);
+    }
+    if (segment_writer_open(&j->tail, j->segments, &h, use_reserve, err) < 0) {
+        if (err->kind == ERR_EXISTS || j->tail.is_doubtful)
+            journal_enter(j, JOURNAL_READ_ONLY, err->text);
+        return -1;
     }
     j->has_tail = true;
     j->tail_is_fence = false;

@@ -149,17 +149,11 @@ uint64_t segment_dir_bytes(struct segment_dir *d)
     return bytes;
 }
 
-bool segment_dir_foreign(struct segment_dir *d, uint64_t number)
+static bool number_is_on_disk(const struct segment_dir *d, uint64_t number)
 {
     static const enum segment_kind kinds[] = { SEGMENT_LOG, SEGMENT_BODY, SEGMENT_COMPACT };
     struct segment_path path;
-    bool is_ours;
 
-    pthread_mutex_lock(&d->lock);
-    is_ours = entry_of(d, number) != NULL;
-    pthread_mutex_unlock(&d->lock);
-    if (is_ours)
-        return false;
     for (unsigned root = 0; root < d->root_count; root++) {
         for (size_t k = 0; k < ARRAY_LEN(kinds); k++) {
             segment_path(&path, d, root, number, kinds[k], false);
@@ -168,6 +162,34 @@ bool segment_dir_foreign(struct segment_dir *d, uint64_t number)
         }
     }
     return false;
+}
+
+static uint64_t number_peek(struct segment_dir *d)
+{
+    uint64_t number;
+
+    pthread_mutex_lock(&d->lock);
+    number = d->next_number;
+    pthread_mutex_unlock(&d->lock);
+    return number;
+}
+
+/* Helpers and writers of bodies take numbers meanwhile, and always before there is a file: so the disk is looked at
+ * first, and what it shows counts only if the number is free even then. */
+bool segment_dir_foreign(struct segment_dir *d, uint64_t *number)
+{
+    for (;;) {
+        uint64_t next = number_peek(d);
+
+        *number = next;
+        if (!number_is_on_disk(d, next)) {
+            *number = next + 1; /* theirs may be a step ahead */
+            if (!number_is_on_disk(d, next + 1))
+                return false;
+        }
+        if (number_peek(d) == next)
+            return true;
+    }
 }
 
 /* --- pins --------------------------------------------------------------------------------------------------------- */

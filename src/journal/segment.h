@@ -62,8 +62,9 @@ bool segment_dir_next(struct segment_dir *d, uint64_t *at, struct segment_info *
 bool segment_dir_find(struct segment_dir *d, uint64_t number, struct segment_info *out);
 uint64_t segment_dir_next_number(struct segment_dir *d); /* takes one above all that there are */
 uint64_t segment_dir_bytes(struct segment_dir *d);       /* of all files, spares included */
-/* Does a file of that number exist on disk although we did not make it? Used to see a second writer. */
-bool segment_dir_foreign(struct segment_dir *d, uint64_t number);
+/* Is there a file of a number that was not handed out yet (then *number), so that somebody else made it? Only the
+ * next two are looked for. Used to see a second writer. */
+bool segment_dir_foreign(struct segment_dir *d, uint64_t *number);
 
 /* --- spare and reserve -------------------------------------------------------------------------------------------- */
 
@@ -90,11 +91,14 @@ struct segment_writer {
     uint64_t capacity;  /* nominal size; writing beyond grows the file */
     uint64_t last_seq;
     int64_t newest_ms;
+    bool is_doubtful;   /* set by an open that failed: a crash may bring the segment back */
 };
 
 /* Turn the spare (or, with use_reserve, a reserve file; or a new file) into log segment `h`: header written and synced,
  * renamed, directory synced. h's format, kind, partition, number and salt are filled in, created_ms if it is 0. After a
- * failure there is no such segment. ERR_FULL: no spare, and no room; ERR_EXISTS: somebody else made that number. */
+ * failure there is no such segment; but if w->is_doubtful is set then its name could not be removed durably, and no
+ * record that its first_seq would void may be written any more. ERR_FULL: no spare, and no room; ERR_EXISTS: somebody
+ * else made that number. */
 int segment_writer_open(struct segment_writer *w, struct segment_dir *d, struct segment_header *h, bool use_reserve,
                         struct err *err);
 /* One pwritev (more only beyond IOV_MAX or after a short write), at w->at; does not move w->at. iov may be modified. */

@@ -115,16 +115,20 @@ int segment_writer_open(struct segment_writer *w, struct segment_dir *d, struct 
         goto fail;
     /* Nobody but a second server makes a file of that number; its file stays untouched. */
     if (access(to.text, F_OK) == 0) {
-        err_set(err, ERR_EXISTS, "%s exists already: another server writes here", to.text);
+        err_set(err, ERR_EXISTS, "somebody else made %s: another server may write there", to.text);
         file_unlink(from.text, NULL);
         goto fail;
     }
     if (file_rename(from.text, to.text, err) < 0) {
         file_unlink(from.text, NULL);
+        w->is_doubtful = access(to.text, F_OK) == 0;
         goto fail;
     }
+    /* A failed sync says neither that the new name is on disk nor that it is not. */
     if (segment_root_sync(d, 0, err) < 0) {
         file_unlink(to.text, NULL);
+        segment_root_sync(d, 0, NULL);
+        w->is_doubtful = true;
         goto fail;
     }
     writer_begin(w, d, h, fd, false);

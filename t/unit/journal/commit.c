@@ -4,7 +4,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -423,6 +427,130 @@ static void commit__rolls_and_reopens(void **state)
     assert_int_equal(journal_durable_seq(s->j), 200);
 }
 
+/* --- failures of the disk ---------------------------------------------------------------------------------------- */
+
+/* Calls replaced in this program, below the library. */
+static _Atomic bool fail_index_writes, fail_directory_syncs;
+
+static bool fd_ends(int fd, const char *end)
+{
+    char name[40], path[200];
+    ssize_t len;
+
+    snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+    len = readlink(name, path, sizeof path);
+    return len > 0 && slice_ends(slice_of(path, (size_t)len), slice_str(end));
+}
+
+ssize_t pwrite(int fd, const void *p, size_t len, off_t at)
+{
+    if (atomic_load(&fail_index_writes) && fd_ends(fd, "/index.lmdb")) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_pwrite64, fd, p, len, at);
+}
+
+int fsync(int fd)
+{
+    if (atomic_load(&fail_directory_syncs) && fd_ends(fd, "/journal")) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+/* A segment of somebody else, one behind the next. */
+static void foreign_path(const struct site *s, char path[120])
+{
+    helpers_wait(s->j);
+    snprintf(path, 120, "%s/journal/%016llx.seg", s->dir, (unsigned long long)s->j->tail.header.number + 2);
+}
+
+static void foreign_put(const char *path)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static enum err_kind note_put(struct site *s, uint64_t object)
+{
+    struct op o = op_make(NULL, 0, LANE_RECEPTION, 1);
+    struct err err = ERR_INIT;
+
+    o.object = object;
+    return journal_run(s->j, &o.op, &err) == 0 ? ERR_NONE : err.kind;
+}
+
+/* What was answered is there after the next start, whatever became of the segment that was to follow. */
+static void commit__a_failed_roll_voids_nothing(void **state)
+{
+    struct site *s = *state;
+
+    for (unsigned i = 0; i < 2; i++) {
+        bool is_foreign = i == 0;
+        uint64_t object = 100 * i;
+        enum err_kind later;
+        char foreign[120], text[64];
+
+        assert_int_equal(note_put(s, object + 1), ERR_NONE);
+        foreign_path(s, foreign);
+        if (is_foreign)
+            foreign_put(foreign);
+        atomic_store(&fail_directory_syncs, !is_foreign);
+        assert_int_equal(journal_roll(s->j, NULL), -1);
+        atomic_store(&fail_directory_syncs, false);
+        later = note_put(s, object + 2);
+        journal_close(&s->j);
+        unlink(foreign);
+        site_open(s);
+        assert_true(note_get(s, object + 1, text));
+        assert_int_equal(note_get(s, object + 2, text), later == ERR_NONE);
+        assert_int_equal(later, ERR_TEMP); /* read only: such a segment may come back */
+    }
+}
+
+static void commit__a_failed_index_tells_the_truth(void **state)
+{
+    static const struct {
+        bool is_foreign, fail_directory_syncs;
+        enum err_kind kind;
+    } rows[] = {
+        { false, false, ERR_TEMP }, /* void: a new segment was made */
+        { true, false, ERR_NONE },  /* none was made, so that the batch stays */
+        { false, true, ERR_TEMP },  /* it may come back after a crash */
+    };
+    struct site *s = *state;
+
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        uint64_t object = 100 * (i + 1);
+        enum err_kind kind;
+        char foreign[120], text[64];
+
+        assert_int_equal(note_put(s, object), ERR_NONE);
+        foreign_path(s, foreign);
+        if (rows[i].is_foreign)
+            foreign_put(foreign);
+        atomic_store(&fail_directory_syncs, rows[i].fail_directory_syncs);
+        atomic_store(&fail_index_writes, true);
+        kind = note_put(s, object + 1);
+        atomic_store(&fail_index_writes, false);
+        atomic_store(&fail_directory_syncs, false);
+        assert_int_equal(note_put(s, object + 2), ERR_TEMP);
+        assert_int_equal(journal_state(s->j, NULL), JOURNAL_READ_ONLY);
+        journal_close(&s->j);
+        unlink(foreign);
+        site_open(s);
+        assert_true(s->report.index_rebuilt);
+        assert_true(note_get(s, object, text));
+        assert_int_equal(note_get(s, object + 1, text), kind == ERR_NONE);
+        assert_int_equal(kind, rows[i].kind);
+        assert_false(note_get(s, object + 2, text));
+    }
+}
+
 /* --- bodies ------------------------------------------------------------------------------------------------------ */
 
 struct body_op {
@@ -551,6 +679,8 @@ int main(void)
         T(commit__too_many_waiting_are_refused),
         T(commit__settings_change_while_it_is_open),
         T(commit__rolls_and_reopens),
+        T(commit__a_failed_roll_voids_nothing),
+        T(commit__a_failed_index_tells_the_truth),
         T(commit__bodies_come_back),
         T(commit__unadopted_spool_goes),
         T(open__is_refused_while_another_holds_it),

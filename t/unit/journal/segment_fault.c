@@ -138,6 +138,19 @@ int unlink(const char *path)
     return fails(UNLINK) ? -1 : (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
 }
 
+/* Another thread of ours, between two looks at the disk. */
+static void (*on_access)(void);
+
+int access(const char *path, int mode)
+{
+    void (*call)(void) = on_access;
+
+    on_access = NULL;
+    if (call != NULL)
+        call();
+    return (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
+}
+
 /* --- the life ----------------------------------------------------------------------------------------------------- */
 
 #define SEGMENTS 5
@@ -463,6 +476,69 @@ static void writer_open__says_that_the_disk_is_full(void **state)
     site_free(&s);
 }
 
+/* The sync of the directory failed: a crash may bring the new name back, and whoever goes on with the old segment must
+ * know. A rename that failed leaves no such doubt. */
+static void writer_open__says_when_it_may_come_back(void **state)
+{
+    static const struct {
+        enum call call;
+        bool is_doubtful;
+    } rows[] = { { RENAME, false }, { FSYNC, true }, { PWRITE, false }, { FDATASYNC, false } };
+    struct segment_header h = { .first_seq = 1 };
+    struct segment_site s;
+    struct segment_writer w;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        site_init(&s);
+        site_open(&s);
+        memset(&fault, 0, sizeof(fault));
+        fault.call = rows[i].call;
+        fault.n = 1;
+        fault.error = EIO;
+        fault.is_armed = true;
+        assert_int_equal(segment_writer_open(&w, s.dir, &h, false, &err), -1);
+        fault.is_armed = false;
+        assert_int_equal(fault.hits, 1);
+        assert_int_equal(w.is_doubtful, rows[i].is_doubtful);
+        assert_int_equal(segment_writer_open(&w, s.dir, &h, false, &err), 0);
+        assert_false(w.is_doubtful);
+        segment_writer_close(&w);
+        site_free(&s);
+    }
+}
+
+static struct {
+    struct segment_site site;
+    struct life life;
+} race;
+
+static void body_meanwhile(void)
+{
+    race.life.site = race.site;
+    body_make(&race.life);
+}
+
+static void dir_foreign__knows_what_a_helper_made_meanwhile(void **state)
+{
+    uint64_t number;
+
+    (void)state;
+    memset(&race, 0, sizeof(race));
+    site_init(&race.site);
+    site_open(&race.site);
+    site_sealed(&race.site, 1, 1, 8);
+    on_access = body_meanwhile;
+    assert_false(segment_dir_foreign(race.site.dir, &number));
+    assert_null(on_access);
+    assert_int_equal(race.life.body, 2);
+    site_put(&race.site, 1, "0000000000000003.body", SLICE_NONE);
+    assert_true(segment_dir_foreign(race.site.dir, &number));
+    assert_int_equal(number, 3);
+    site_free(&race.site);
+}
+
 static void read_all__counts_what_cannot_be_read(void **state)
 {
     struct segment_site s;
@@ -510,6 +586,8 @@ int main(void)
         cmocka_unit_test(segments__short_transfers_and_interruptions),
         cmocka_unit_test(segments__without_fallocate),
         cmocka_unit_test(writer_open__says_that_the_disk_is_full),
+        cmocka_unit_test(writer_open__says_when_it_may_come_back),
+        cmocka_unit_test(dir_foreign__knows_what_a_helper_made_meanwhile),
         cmocka_unit_test(read_all__counts_what_cannot_be_read),
     };
 

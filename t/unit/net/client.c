@@ -568,6 +568,28 @@ static void client__fails_alone_when_the_handshake_does(void **state)
     }
 }
 
+/* What stands behind the go-ahead in plain text must not be taken for the peer's words under TLS (RFC 3207 6). */
+static void client__does_not_hear_what_was_said_before_tls(void **state)
+{
+    (void)state;
+    struct record r = { .say = tls_talk, .server_name = "peer.example.test", .must_verify = true };
+    struct bench b;
+    char text[64];
+    bench_up(&b);
+    bench_listen(&b, "127.0.0.1:0", 5);
+    bench_connect(&b, &r, false);
+    const int fd = bench_accept(&b);
+    assert_int_equal(write(fd, "hi\r\n", 4), 4);
+    UNTIL(&b, read(fd, text, sizeof text) == 5);
+    assert_int_equal(write(fd, "go\r\ninjected\r\n", 14), 14);
+    UNTIL(&b, r.got.len == 6);
+    worker_adopt(&b.worker, &echo_tls, &echo_protocol, &b.service, fd, NULL);
+    UNTIL(&b, r.closed == 1);
+    assert_string_equal(buf_str(&r.got), "hi|go|hello|secret|bye|");
+    buf_free(&r.got);
+    bench_down(&b);
+}
+
 /* Another implementation: openssl s_server, which echoes lines reversed. */
 static void client__speaks_tls_with_openssl(void **state)
 {
@@ -726,6 +748,7 @@ int main(void)
         cmocka_unit_test(client__reads_the_last_words_of_a_peer_that_does_not_listen),
         cmocka_unit_test(client__starts_tls_and_tells_whom_it_met),
         cmocka_unit_test(client__fails_alone_when_the_handshake_does),
+        cmocka_unit_test(client__does_not_hear_what_was_said_before_tls),
         cmocka_unit_test(client__speaks_tls_with_openssl),
         cmocka_unit_test(client_pool__runs_sessions_on_its_threads),
     };

@@ -97,16 +97,15 @@ static void entry_complete(struct queue_entry *e, const struct settings *s, int6
         e->created_ms = now_ms;
     if (e->state != QUEUE_DEFERRED || e->due_ms <= now_ms) {
         e->due_ms = now_ms;
-        e->attempts = 0;
-        e->attempted_ms = 0;
         if (e->state == QUEUE_DEFERRED)
             e->state = QUEUE_READY;
     }
+    if (e->attempted_ms < 0 || e->attempted_ms > now_ms)
+        e->attempted_ms = now_ms;
     if (channel_holds(c))
         e->state = QUEUE_HELD;
     notices = &c->notices_of[e->priority];
-    e->notices = 0;
-    e->notice_ms = e->created_ms + notices->ms[0];
+    e->notice_ms = e->created_ms + notices->ms[e->notices < notices->count ? e->notices : notices->count - 1];
     e->message_id = slice_sub(e->message_id, 0, TEXT_MAX);
     e->source = slice_sub(e->source, 0, TEXT_MAX);
     e->session = slice_sub(e->session, 0, TEXT_MAX);

@@ -387,14 +387,22 @@ static void entries__import_keeps_times(void **state)
     assert_int_equal(got.attempts, 3);
     assert_int_equal(got.state, QUEUE_DEFERRED);
     assert_int_equal(got.notice_ms, NOW - 5000 + 3 * 24 * 3600 * 1000LL);
-    e.due_ms = NOW - 1; /* in the past: as new */
+    e.due_ms = NOW - 1; /* in the past: at once */
     e.created_ms = NOW + 1;
+    e.attempted_ms = NOW + 1;
+    e.notices = 2; /* two warnings have gone out */
     id = test_put_entry(t, &e);
     assert_true(test_get(t, id, &got));
     assert_int_equal(got.created_ms, NOW);
     assert_int_equal(got.due_ms, NOW);
-    assert_int_equal(got.attempts, 0);
+    assert_int_equal(got.attempts, 3);
+    assert_int_equal(got.attempted_ms, NOW);
     assert_int_equal(got.state, QUEUE_READY);
+    assert_int_equal(got.notice_ms, NOW + 9 * 24 * 3600 * 1000LL);
+    e.notices = 99;
+    id = test_put_entry(t, &e);
+    assert_true(test_get(t, id, &got));
+    assert_int_equal(got.notice_ms, NOW + 12 * 24 * 3600 * 1000LL);
 }
 
 static void entries__reroute_moves_recipients(void **state)

@@ -287,13 +287,17 @@ static size_t piece_wanted(const struct smtp_conn *conn)
     return left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
 }
 
-static void piece_run(struct job *job) /* on a helper */
+static void piece_read(struct smtp_conn *conn)
 {
-    struct smtp_conn *conn = CONTAINER_OF(job, struct smtp_conn, job);
     struct err err = ERR_INIT;
 
     conn->is_piece_bad = conn->source.wait(conn->source.arg, conn->body_at, conn->piece, conn->piece_bytes, &err) < 0;
     conn->is_piece_read = !conn->is_piece_bad;
+}
+
+static void piece_run(struct job *job) /* on a helper */
+{
+    piece_read(CONTAINER_OF(job, struct smtp_conn, job));
 }
 
 static void piece_done(struct job *job)
@@ -320,11 +324,11 @@ static enum piece piece_get(struct smtp_conn *conn)
     conn->is_piece_read = conn->source.now(conn->source.arg, conn->body_at, conn->piece, conn->piece_bytes);
     if (conn->is_piece_read)
         return PIECE_HERE;
-    conn->job = (struct job){ .run = piece_run, .done = piece_done, .reactor = conn->base.worker->reactor };
-    if (conn->base.worker->helpers == NULL) {
-        piece_run(&conn->job);
+    if (conn->base.worker->helpers == NULL) { /* tests */
+        piece_read(conn);
         return conn->is_piece_bad ? PIECE_BAD : PIECE_HERE;
     }
+    conn->job = (struct job){ .run = piece_run, .done = piece_done, .reactor = conn->base.worker->reactor };
     session_hold(&conn->base);
     conn->is_reading = pool_submit(conn->base.worker->helpers, &conn->job);
     if (conn->is_reading)

@@ -60,6 +60,7 @@ static void on_dispatch(struct later *l)
 {
     struct scheduler *s = CONTAINER_OF(l, struct scheduler, dispatch);
 
+    jobs_ease(s);
     if (jobs_start(s) && !s->goes_on) {
         s->goes_on = true;
         reactor_post(s->reactor, &s->go_on, on_go_on);
@@ -334,6 +335,7 @@ static void state_init(struct scheduler *s)
     list_init(&s->jobs);
     list_init(&s->lively);
     list_init(&s->stalled);
+    list_init(&s->pressed);
     list_init(&s->refused);
     later_init(&s->dispatch);
     arena_init(&s->scratch, 4096);

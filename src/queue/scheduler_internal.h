@@ -38,6 +38,7 @@
 #define IDLE_MS INT64_C(600000)       /* a destination without entries is remembered so long */
 #define TICK_MS 1000
 #define VIEW_TOTAL_MAX 100000u        /* entries in all views; beyond, tables are asked */
+#define INFLIGHT_MAX 4096             /* results that the journal has yet to record; beyond, nobody gets more work */
 #define STARTS_AT_ONCE 256u           /* jobs, and destinations woken, in one turn of the reactor */
 
 struct waiting { /* an entry in view */
@@ -97,6 +98,7 @@ struct job_state {
     struct scheduler *s;
     struct dest *dest;
     struct list link, lively; /* lively: also of stalled ones, in another list */
+    struct list pressed;      /* its job_more waits until the journal has caught up */
     int64_t began_ms;         /* wall */
     int64_t checked_ms;       /* monotonic: heard of by then */
     bool is_stalled, is_slow;
@@ -157,7 +159,7 @@ struct scheduler {
 
     struct idmap dests;
     struct heap wakes;
-    struct list channels, pools, jobs, lively, stalled;
+    struct list channels, pools, jobs, lively, stalled, pressed;
     uint64_t next_job;
     unsigned view_total;
     struct later dispatch;
@@ -205,6 +207,10 @@ static inline int64_t wall_now(const struct scheduler *s)
 {
     return clock_wall_ms(s->clock);
 }
+static inline bool is_pressed(const struct scheduler *s)
+{
+    return atomic_load(&s->inflight) > INFLIGHT_MAX && !atomic_load(&s->is_stopping);
+}
 static inline bool is_blocked(const struct scheduler *s)
 {
     return s->disk_refuses || atomic_load(&s->is_stopping);
@@ -246,6 +252,7 @@ void channel_place(struct channel *c); /* after a change of its rings, jobs or s
 void channels_configure(struct scheduler *s);
 void channels_free(struct scheduler *s);
 bool jobs_start(struct scheduler *s); /* true: there is more to start */
+void jobs_ease(struct scheduler *s);  /* answers those that wait for the journal */
 int64_t jobs_stall(struct scheduler *s); /* the monotonic time of the next check; 0: none */
 void jobs_revive(struct scheduler *s);   /* stalled ones that were heard */
 

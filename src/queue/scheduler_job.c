@@ -234,6 +234,7 @@ static void job_start(struct scheduler *s, struct dest *d)
     atomic_store(&j->heard_ms, j->checked_ms);
     list_push_back(&s->jobs, &j->link);
     list_push_back(&s->lively, &j->lively);
+    list_init(&j->pressed);
     open_add(j, entries, n);
     job_count(s, j, +1);
     counter_add(&scheduler_counters[SC_JOBS_STARTED], 1);
@@ -273,7 +274,7 @@ bool jobs_start(struct scheduler *s)
 {
     unsigned budget = STARTS_AT_ONCE;
 
-    if (is_blocked(s))
+    if (is_blocked(s) || is_pressed(s))
         return false;
     LIST_FOREACH(&s->pools, it)
         pool_start(s, LIST_ENTRY(it, struct pool_state, link), &budget);
@@ -391,9 +392,8 @@ static bool must_give_way(const struct job_state *j)
             (others_wait(j->dest, 0) || (c->pool->slow < half_of(c->pool) && others_wait(j->dest, 1))));
 }
 
-static void on_more(struct post *p)
+static void more_answer(struct job_state *j)
 {
-    struct job_state *j = CONTAINER_OF(p, struct job_state, post);
     struct scheduler *s = j->s;
     unsigned max = j->more_max < JOB_ENTRIES_MAX ? j->more_max : JOB_ENTRIES_MAX;
 
@@ -403,6 +403,22 @@ static void on_more(struct post *p)
     j->taken += j->incoming_count;
     dest_place(s, j->dest);
     reactor_post(j->more_reactor, &j->post, on_more_answer);
+}
+
+static void on_more(struct post *p)
+{
+    struct job_state *j = CONTAINER_OF(p, struct job_state, post);
+
+    if (is_pressed(j->s))
+        list_push_back(&j->s->pressed, &j->pressed);
+    else
+        more_answer(j);
+}
+
+void jobs_ease(struct scheduler *s)
+{
+    while (!list_is_empty(&s->pressed) && !is_pressed(s))
+        more_answer(LIST_ENTRY(list_pop_front(&s->pressed), struct job_state, pressed));
 }
 
 void job_more(struct channel_job *job, unsigned max, struct reactor *reactor, void (*done)(void *arg, unsigned count),

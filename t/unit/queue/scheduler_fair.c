@@ -431,6 +431,36 @@ static void fair__partial_results_spare_the_others(void **state)
     assert_int_equal(e.rcpts[2].state, RCPT_WAITING);
 }
 
+/* While the journal is far behind nobody gets more; a connection waits for its answer, it does not end. */
+static void fair__the_journal_catches_up(void **state)
+{
+    struct sched_test *t = *state;
+    struct fake_job *f;
+
+    sched_open(t, "{\"tcp_local\": {\"host_jobs\": 1}}");
+    test_rule(t, DOES_NOTHING);
+    test_many(t, "a.example", 15, "s@x.example");
+    test_quiet(t);
+    test_rule(t, DOES_OK);
+    f = hanging(t);
+    for (unsigned i = 0; i < 10; i++)
+        relay_one(t, f, i);
+    atomic_fetch_add(&t->s->inflight, INFLIGHT_MAX + 1);
+    list_remove(&f->link);
+    job_more(f->job, 10, t->reactor, fake_more, f);
+    test_put(&t->q, "tcp_local", "b.example", 1);
+    while (reactor_turn(t->reactor))
+        ;
+    assert_int_equal(t->ends, 0);
+    assert_int_equal(t->starts, 1);
+    atomic_fetch_sub(&t->s->inflight, INFLIGHT_MAX + 1);
+    scheduler_again(t->s);
+    test_quiet(t);
+    assert_int_equal(t->starts, 2);
+    assert_int_equal(t->ends, 2);
+    assert_int_equal(test_total(&t->q, NULL, "relayed"), 16);
+}
+
 /* What another has marked meanwhile is not given to a job, though it is in view. */
 static void fair__active_entries_are_left_alone(void **state)
 {
@@ -644,6 +674,7 @@ int main(void)
         T(fair__partial_results_keep_it_open),
         T(fair__partial_results_spare_the_others),
         T(fair__active_entries_are_left_alone),
+        T(fair__the_journal_catches_up),
         T(fair__channels_are_counted),
         T(fair__rows_show_it),
         T(fair__reload_changes_limits),

@@ -425,6 +425,7 @@ static int server_open(struct server *s, struct err *err)
     if (outgoing_start(&s->out, &s->site, s->intake, s->conf, err) < 0)
         return -1;
     s->env.scheduler = s->out.scheduler;
+    s->env.clients = s->out.pool;
     s->env.log = s->out.log;
     if (status_open(&s->status, s->reactor, &s->env, err) < 0 || net_server_start(s->net, err) < 0)
         return -1;

@@ -15,6 +15,7 @@
 #include "control/site.h"
 #include "net/server.h"
 
+struct client_pool;
 struct scheduler;
 struct txlog;
 struct rpc_call;
@@ -51,6 +52,7 @@ struct rpc_env {
     struct conf_set *conf;
     /* NULL and 0 without a daemon: */
     struct net_server *net;
+    struct client_pool *clients; /* connections to others */
     struct reactor *reactor; /* of the main thread */
     struct scheduler *scheduler;
     struct txlog *log; /* the transaction log */

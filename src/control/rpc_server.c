@@ -12,6 +12,7 @@
 #include "control/threads.h"
 #include "control/verb.h"
 #include "intake/intake.h"
+#include "net/client_pool.h"
 
 #define PROC_STATUS_BYTES 4096
 #define KIB 1024
@@ -199,6 +200,8 @@ int rpc_sessions(struct rpc_call *call, struct err *err UNUSED)
     struct rows rows = { json_array(), clock_wall_ms(&call->env->site->clock) };
 
     net_server_sessions(call->env->net, session_row, &rows);
+    if (call->env->clients != NULL)
+        client_pool_sessions(call->env->clients, session_row, &rows);
     call->result = rows.array;
     return 0;
 }

@@ -1,6 +1,7 @@
 #include "control/threads.h"
 
 #include "base/diag.h"
+#include "net/client_pool.h"
 
 static const char stuck[] = "stuck";
 
@@ -30,6 +31,8 @@ void threads_each(const struct rpc_env *env, int64_t now_ms, thread_row_fn *fn, 
         loop_say(fn, arg, env->reactor, now_ms);
     for (unsigned i = 0; env->net != NULL && i < net_server_workers(env->net); i++)
         loop_say(fn, arg, net_server_worker(env->net, i)->reactor, now_ms);
+    for (unsigned i = 0; env->clients != NULL && i < client_pool_workers(env->clients); i++)
+        loop_say(fn, arg, client_pool_worker(env->clients, i)->reactor, now_ms);
     works = journal_committer(site->journal, &turned_ms);
     row_say(fn, arg, "committer", works ? "works" : "waits", now_ms - turned_ms, works ? COMMITTER_STUCK_MS : 0);
     for (unsigned i = 0; i < pool_helpers(site->pool); i++) {

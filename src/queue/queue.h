@@ -118,10 +118,10 @@ struct queue_entry { /* a plain value; slices point into the arena it was decode
 
 /* Inside an operation: make the entry (id, dest, message if 0, created_ms if 0, state, due_ms, notice_ms are set by the
  * call). HELD when state says so or the channel holds (held, or of type hold); DEFERRED with a due_ms in the future
- * keeps both; attempts, attempted_ms and notices are 0 but for an import, which keeps them. Reference counts of the view
- * are taken here; every recipient counts as created in the ledger, so ended ones (state other than RCPT_WAITING) are
- * left out. More than entry_recipients_max recipients: several entries. Returns the id of the first; 0 with err, nothing
- * emitted: refused (ERR_LIMIT: entries_max, say 452 4.3.1; ERR_SYNTAX: no recipient, name too long). */
+ * keeps both; attempts, attempted_ms and notices are 0 but for an import, which keeps them. Reference counts of the
+ * view are taken here; every recipient counts as created in the ledger, so ended ones (state other than RCPT_WAITING)
+ * are left out. More than entry_recipients_max recipients: several entries. Returns the id of the first; 0 with err,
+ * nothing emitted: refused (ERR_LIMIT: entries_max, say 452 4.3.1; ERR_SYNTAX: no recipient, name too long). */
 uint64_t queue_emit_enqueue(struct queue *q, struct journal_tx *tx, const struct queue_entry *e, struct err *err);
 
 /* Inside an operation: n recipients that came and ended in one, without an entry (direct delivery to the store; a

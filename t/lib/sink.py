@@ -74,6 +74,7 @@ class Sink:
         self.lmtp, self.caps, self.tls, self.path, self.port = lmtp, list(caps), tls, path, port
         self.hang_seconds = hang_seconds
         self.rules, self.messages, self.seen, self.commands, self.connections = [], [], [], [], 0
+        self.peers = []
         self.changed = threading.Condition()
         self.is_open, self.listener = True, None
         if listen:
@@ -132,11 +133,12 @@ class Sink:
     def accept(self, listener):
         while self.is_open:
             try:
-                s, _ = listener.accept()
+                s, peer = listener.accept()
             except OSError:
                 return
             with self.changed:
                 self.connections += 1
+                self.peers.append(peer)
                 number = self.connections
             threading.Thread(target=self.serve, args=(s, number), daemon=True).start()
 

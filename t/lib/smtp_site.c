@@ -42,6 +42,7 @@ struct smtp_site {
     struct thread thread;
     struct buf heard;
     json_t *document;
+    unsigned rebuild_slice;
 };
 
 #define MUST(call)                                                                                                     \
@@ -114,7 +115,10 @@ static void journal_make(struct smtp_site *s)
     rooms[3] = queue_room(s->queue);
     MUST(journal_open(&s->journal,
                       &(struct journal_setup){ .dir = s->path, .conf = &conf, .clock = &s->clock, .rooms = rooms,
-                                               .room_count = 4, .create = true, .pool = s->helpers },
+                                               .room_count = 4, .create = true, .pool = s->helpers,
+                                               .discard_index = s->rebuild_slice != 0,
+                                               .background = s->rebuild_slice != 0,
+                                               .rebuild_slice = s->rebuild_slice },
                       &report, &err));
     dir_attach(s->dir, s->journal);
     MUST(store_attach(s->store, s->journal, s->path, &err));
@@ -141,7 +145,7 @@ static void people_make(struct smtp_site *s)
     change(s, DIR_USER_ADD, "alice@example.test", NULL);
     change(s, DIR_USER_ADD, "bob@example.test", NULL);
     change(s, DIR_USER_ADD, "carol@example.test", NULL);
-    change(s, DIR_USER_ADD, "full@example.test", "{\"quota\": 1}");
+    change(s, DIR_USER_ADD, "full@example.test", "{\"quota\": 4000}");
     change(s, DIR_USER_ADD, "asleep@example.test", "{\"status\": \"inactive\"}");
     change(s, DIR_USER_ADD, "held@example.test", "{\"status\": \"hold\"}");
     change(s, DIR_ALIAS_SET, "team@example.test", "{\"targets\": [\"alice@example.test\", \"bob@example.test\"]}");
@@ -153,29 +157,46 @@ static void people_make(struct smtp_site *s)
     change(s, DIR_ALIAS_SET, "mixed@example.test", "{\"targets\": [\"alice@example.test\", \"full@example.test\"]}");
 }
 
+/* A mailbox with a message that leaves no room for another. */
+static void mailbox_fill(struct smtp_site *s, const char *user, uint64_t quota)
+{
+    static const unsigned char octets[3990];
+    struct dir_query q = { .mem = &s->mem, .address = { slice_str(user), SLICE("example.test") } };
+    struct store_request *r = store_request_new(STORE_ACCOUNT_ENSURE);
+    struct err err = ERR_INIT;
+    uint64_t account;
+
+    ASSERT(dir_ask(s->dir, &s->dir_conf, &q) && q.result == DIR_USER);
+    r->owner = q.user.id;
+    r->owner_name = q.user.store_id;
+    r->quota_bytes = quota;
+    MUST(store_request_wait(s->store, r, &err));
+    account = r->account;
+    store_request_destroy(&r);
+    r = store_request_new(STORE_APPEND);
+    r->account = account;
+    r->name = SLICE("INBOX");
+    r->body = body_writer_new(s->journal);
+    MUST(body_writer_write(r->body, slice_of(octets, sizeof octets), &err));
+    MUST(body_writer_finish(r->body, &err));
+    MUST(store_request_wait(s->store, r, &err));
+    store_request_destroy(&r);
+}
+
 static void *reactor_main(void *arg)
 {
     reactor_run(arg);
     return NULL;
 }
 
-struct smtp_site *smtp_site_new(const char *keys)
+/* Everything but the configuration. */
+static void site_up(struct smtp_site *s)
 {
-    const char *top = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    struct smtp_site *s = mem_alloc(sizeof *s);
     struct worker_setup setup = { 0 };
     struct err err = ERR_INIT;
 
-    diag_set_level(DIAG_ERROR);
-    snprintf(s->path, sizeof s->path, "%s/posthouse-smtp-XXXXXX", top);
-    ASSERT(mkdtemp(s->path) != NULL);
-    clock_init_real(&s->clock);
-    arena_init(&s->mem, 4096);
-    conf_make(s, keys);
     ASSERT((s->helpers = pool_new("helper", 2, 64, &err)) != NULL);
     journal_make(s);
-    people_make(s);
-    smtp_counters_register();
     ASSERT((s->reactor = reactor_new("smtp", &s->clock, &err)) != NULL);
     s->service.intake = s->intake;
     s->listener = (struct listener_conf){ .name = SLICE("test"), .tls = LISTENER_TLS_NONE };
@@ -184,6 +205,49 @@ struct smtp_site *smtp_site_new(const char *keys)
     setup.conf = &s->conf;
     worker_init(&s->worker, &setup);
     MUST(thread_start(&s->thread, "smtp", 0, reactor_main, s->reactor, &err));
+}
+
+static void site_down(struct smtp_site *s)
+{
+    reactor_stop(s->reactor);
+    thread_join(&s->thread);
+    worker_cut(&s->worker, false);
+    while (reactor_turn(s->reactor))
+        ;
+    journal_close(&s->journal);
+    pool_destroy(&s->helpers);
+    while (reactor_turn(s->reactor))
+        ;
+    worker_free(&s->worker);
+    intake_destroy(&s->intake);
+    queue_destroy(&s->queue);
+    store_destroy(&s->store);
+    dir_destroy(&s->dir);
+    reactor_destroy(&s->reactor);
+}
+
+void smtp_site_rebuild(struct smtp_site *s, unsigned records)
+{
+    site_down(s);
+    s->rebuild_slice = records;
+    site_up(s);
+}
+
+struct smtp_site *smtp_site_new(const char *keys)
+{
+    const char *top = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    struct smtp_site *s = mem_alloc(sizeof *s);
+
+    diag_set_level(DIAG_ERROR);
+    snprintf(s->path, sizeof s->path, "%s/posthouse-smtp-XXXXXX", top);
+    ASSERT(mkdtemp(s->path) != NULL);
+    clock_init_real(&s->clock);
+    arena_init(&s->mem, 4096);
+    conf_make(s, keys);
+    smtp_counters_register();
+    site_up(s);
+    people_make(s);
+    mailbox_fill(s, "full", 4000);
     return s;
 }
 
@@ -418,21 +482,7 @@ void smtp_site_destroy(struct smtp_site **sp)
     struct smtp_site *s = *sp;
 
     *sp = NULL;
-    reactor_stop(s->reactor);
-    thread_join(&s->thread);
-    worker_cut(&s->worker, false);
-    while (reactor_turn(s->reactor))
-        ;
-    journal_close(&s->journal);
-    pool_destroy(&s->helpers);
-    while (reactor_turn(s->reactor))
-        ;
-    worker_free(&s->worker);
-    intake_destroy(&s->intake);
-    queue_destroy(&s->queue);
-    store_destroy(&s->store);
-    dir_destroy(&s->dir);
-    reactor_destroy(&s->reactor);
+    site_down(s);
     buf_free(&s->heard);
     arena_free(&s->mem);
     json_decref(s->document);

@@ -292,6 +292,41 @@ static void intake_lmtp__queues_for_some(void **state)
              ARRAY_LEN(rows));
 }
 
+/* While the index is rebuilt behind the server mail for what is not there yet waits in the queue, behind it what comes
+ * later; nothing is refused, nothing is lost. */
+static void intake_commit__queues_while_rebuilding(void **state)
+{
+    struct smtp_site *s = smtp_site_new(NULL);
+    struct lister l = { .text = BUF_INIT };
+    unsigned sent = 0, queued = 0;
+    struct buf many = BUF_INIT;
+
+    (void)state;
+    for (unsigned i = 0; i < 200; i++)
+        buf_put_str(&many, i == 0 ? HI FROM TO("alice@example.test") DATA : FROM TO("alice@example.test") DATA);
+    session(s, &smtp_protocol, NULL, buf_str(&many));
+    for (unsigned round = 0; round < 5 && queued == 0; round++) {
+        char codes[64];
+
+        smtp_site_rebuild(s, 1);
+        codes_of(session(s, &smtp_protocol, NULL, HI FROM TO("alice@example.test") DATA), codes, sizeof codes);
+        assert_string_equal(codes, GOOD);
+        sent++;
+        queued += listed(s, &l)[0] != '\0';
+    }
+    assert_int_equal(queued, 1);
+    assert_string_equal(buf_str(&l.text), "ims-ms alice@example.test alice@example.test;");
+    while (journal_rebuilding(smtp_site_journal(s), NULL))
+        usleep(1000);
+    assert_int_equal(smtp_site_inbox(s, "alice"), 200 + sent - 1);
+    session(s, &smtp_protocol, NULL, HI FROM TO("alice@example.test") DATA);
+    assert_string_equal(listed(s, &l), "ims-ms alice@example.test alice@example.test;");
+    assert_int_equal(smtp_site_check(s), 0);
+    buf_free(&l.text);
+    buf_free(&many);
+    smtp_site_destroy(&s);
+}
+
 /* --- the trace record --------------------------------------------------------------------------------------------- */
 
 struct found {
@@ -372,6 +407,7 @@ int main(void)
         cmocka_unit_test(intake_loops__are_refused_or_held),
         cmocka_unit_test(intake_entry__carries_the_envelope),
         cmocka_unit_test(intake_lmtp__queues_for_some),
+        cmocka_unit_test(intake_commit__queues_while_rebuilding),
         cmocka_unit_test(intake_trace__says_what_was_decided),
     };
 

@@ -56,7 +56,7 @@ int scheduler_new(struct scheduler **out, const struct scheduler_setup *s, struc
 void scheduler_reload(struct scheduler *s, struct conf_set *conf);
 /* No more jobs; waits at most stop_grace_ms for those that run (a driven one does not wait). */
 void scheduler_stop(struct scheduler *s);
-void scheduler_destroy(struct scheduler **s); /* waits for what the journal has answered */
+void scheduler_destroy(struct scheduler **out); /* waits for what the journal has answered */
 
 /* Everything of the channel, of the destination, or (both empty) of all is due now; dead destinations are probed. */
 void scheduler_run(struct scheduler *s, slice channel, slice host);

@@ -149,6 +149,7 @@ static bool compose(struct planned *p)
     struct outcome without = p->out;
     struct err err = ERR_INIT;
 
+    ASSERT(p->r.s != NULL); /* for the analyser, which loses it on the way through the embedded job */
     if (p->is_without_notices)
         without.notices = NULL;
     p->is_composed = notice_compose(p->r.s->setup.journal, p->r.set, &p->in, &without, q, &err) == 0;

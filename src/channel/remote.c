@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/diag.h"
@@ -376,11 +377,10 @@ static void mail_unsent(struct remote_job *j)
 {
     const enum smtp_end end = j->mail.end;
     struct buf diag = BUF_INIT;
-    char status[QUEUE_STATUS_MAX] = "";
+    char status[QUEUE_STATUS_MAX];
 
     buf_put_slice(&diag, j->mail.diag);
-    if (j->mail.status.len < sizeof status)
-        memcpy(status, j->mail.status.ptr, j->mail.status.len);
+    snprintf(status, sizeof status, "%.*s", SLICE_ARG(j->mail.status));
     if (j->outcome_count > 0) {
         for (unsigned i = 0; i < j->mail.rcpt_count && end != SMTP_END_STOPPED; i++)
             if (j->mail.rcpts[i].fate == SMTP_FATE_NONE)
@@ -409,13 +409,13 @@ static void mail_done(struct smtp_client_mail *m)
     j->losses = m->is_lost ? j->losses + 1 : 0;
     if (smtp_client_sent(j->conn->client) >= j->job->conf->transactions_max)
         conn_give(j, false);
-    if (j->losses >= LOSSES_MAX) {
+    if (j->losses >= LOSSES_MAX) { /* in the job's memory, which the result gives back */
         const slice diag = m->rcpts[m->rcpt_count - 1].diag, status = m->rcpts[m->rcpt_count - 1].status;
         struct buf text = BUF_INIT;
-        char code[QUEUE_STATUS_MAX] = "";
+        char code[QUEUE_STATUS_MAX];
 
         buf_put_slice(&text, diag);
-        memcpy(code, status.ptr, status.len < sizeof code ? status.len : sizeof code - 1);
+        snprintf(code, sizeof code, "%.*s", SLICE_ARG(status));
         outcome_rest(j, status, diag);
         result_give(j);
         job_over(j, JOB_UNREACHABLE, slice_str(code), buf_slice(&text));

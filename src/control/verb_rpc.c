@@ -26,7 +26,8 @@ void verb_print(const struct verb_call *call, const json_t *result)
     } else {
         render_value(&text, result);
     }
-    fwrite(text.ptr, 1, text.len, stdout);
+    if (text.len > 0)
+        fwrite(text.ptr, 1, text.len, stdout);
     buf_free(&text);
 }
 

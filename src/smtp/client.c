@@ -294,6 +294,14 @@ static void connect_other(struct smtp_client *c)
     connect_next(c);
 }
 
+/* The same address anew, which does not count as another one. */
+static void connect_again(struct smtp_client *c)
+{
+    if (c->tries > 0)
+        c->tries--;
+    connect_next(c);
+}
+
 /* The connection broke in the middle of the present message. */
 static void mail_lost(struct smtp_client *c, struct smtp_conn *conn)
 {
@@ -310,7 +318,7 @@ static void mail_lost(struct smtp_client *c, struct smtp_conn *conn)
         smtp_client_finish(c, SMTP_END_DONE);
     } else if (conn->mails > 1 && !c->is_retried) {
         c->is_retried = true;
-        connect_next(c);
+        connect_again(c);
     } else {
         connect_other(c);
     }
@@ -339,7 +347,7 @@ void smtp_client_closed(struct smtp_client *c, struct smtp_conn *conn)
         mail_lost(c, conn);
     } else if (conn->is_again || (conn->mails > 0 && !c->is_retried)) {
         c->is_retried |= !conn->is_again;
-        connect_next(c);
+        connect_again(c);
     } else {
         connect_other(c);
     }

@@ -3,8 +3,8 @@
  *
  * Model:    sessions run on a reactor thread of the site; the test is the client, on its own thread, with a blocking
  *           descriptor. Domain example.test; users alice, bob and carol; full, whose mailbox is; held is on hold,
- *           asleep inactive. Aliases: team = alice, bob; nested = team, carol; mixed = alice, full; ring = ring2 = ring;
- *           partly = alice and one who is not there; away = alice and x@other.test. There is a queue, and nobody who
+ *           asleep inactive. Aliases: team = alice, bob; nested = team, carol; mixed = alice, full; ring = ring2 =
+ *           ring; partly = alice and one who is not there; away = alice and x@other.test. There is a queue, and nobody who
  *           delivers from it.
  * Threads:  one test thread.
  */
@@ -19,7 +19,7 @@ struct smtp_site;
  * over the defaults. Fails by aborting. */
 struct smtp_site *smtp_site_new(const char *keys);
 void smtp_site_destroy(struct smtp_site **s); /* the directory goes, too */
-/* The same data, opened anew; the index is rebuilt behind it, so many late records at a time. No session may be open. */
+/* The same data, opened anew; the index is rebuilt behind it, so many late records at a time. No session is open. */
 void smtp_site_rebuild(struct smtp_site *s, unsigned records);
 
 /* The client's end of a new session; the greeting has not been read. */

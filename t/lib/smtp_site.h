@@ -4,8 +4,8 @@
  * Model:    sessions run on a reactor thread of the site; the test is the client, on its own thread, with a blocking
  *           descriptor. Domain example.test; users alice, bob and carol; full, whose mailbox is; held is on hold,
  *           asleep inactive. Aliases: team = alice, bob; nested = team, carol; mixed = alice, full; ring = ring2 =
- *           ring; partly = alice and one who is not there; away = alice and x@other.test. There is a queue, and nobody who
- *           delivers from it.
+ *           ring; partly = alice and one who is not there; away = alice and x@other.test. There is a queue, and nobody
+ *           who delivers from it.
  * Threads:  one test thread.
  */
 #ifndef T_SMTP_SITE_H

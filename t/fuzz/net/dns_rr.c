@@ -53,9 +53,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             ASSERT(out.len < size && (in.len == 0 || out.len < in.len));
         break;
     default:
-        if (dns_name_is_valid(in))
+        if (dns_name_is_valid(in)) {
             ASSERT(in.len <= DNS_NAME_MAX_OCTETS + 1 && slice_find_byte(in, '\0') < 0);
             ASSERT(slice_find(in, SLICE("..")) < 0);
+        }
         break;
     }
     arena_free(&mem);

@@ -187,7 +187,8 @@ const struct config_section *config_section_nearest(slice name)
     return found;
 }
 
-static int row_find(const struct config_section *s, const struct key_table *table, slice name,
+/* before: the key up to the name of the row. */
+static int row_find(const struct config_section *s, const struct key_table *table, slice before, slice name,
                     const struct key_row **row, struct err *err)
 {
     const struct key_row *near;
@@ -198,8 +199,8 @@ static int row_find(const struct config_section *s, const struct key_table *tabl
     near = keys_nearest(table, name);
     return near == NULL
                ? err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"", s->name, SLICE_ARG(name))
-               : err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"; did you mean \"%s\"?", s->name,
-                         SLICE_ARG(name), near->name);
+               : err_set(err, ERR_NOTFOUND, "section \"%s\" has no key \"%.*s\"; did you mean \"%.*s%s\"?", s->name,
+                         SLICE_ARG(name), SLICE_ARG(before), near->name);
 }
 
 int config_key_find(slice key, struct config_key *out, struct err *err)
@@ -219,10 +220,12 @@ int config_key_find(slice key, struct config_key *out, struct err *err)
     if (!has_more)
         return 0;
     if (out->section->table != NULL)
-        return row_find(out->section, out->section->table, name, &out->row, err);
+        return row_find(out->section, out->section->table, slice_sub(key, 0, key.len - name.len), name, &out->row, err);
     if (out->section->items == NULL)
         return err_set(err, ERR_NOTFOUND, "\"%s\" is no section of single keys; name it without more",
                        out->section->name);
     out->item = slice_cut(&name, '.', &has_more);
-    return has_more ? row_find(out->section, out->section->items, name, &out->row, err) : 0;
+    if (!has_more)
+        return 0;
+    return row_find(out->section, out->section->items, slice_sub(key, 0, key.len - name.len), name, &out->row, err);
 }

@@ -5,9 +5,12 @@ one line a row: bench, row, unit, ours, baseline, ratio, aim, holds. What is mea
 
 import os
 import re
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
+import time
 
 TOP = os.environ.get("TOP") or os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILD = os.environ.get("BUILD") or os.path.join(TOP, "build")
@@ -17,6 +20,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 RESULTS = os.path.join(BUILD, "bench", "RESULTS.tsv")
 if not os.environ.get("TMPDIR"):
     tempfile.tempdir = "/var/tmp"       # /tmp may be in memory, where a sync costs nothing
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))     # the blocks end, and with them the servers
 
 
 def stat_fields(pid):
@@ -105,6 +109,35 @@ def shown(value):
     if isinstance(value, str):
         return value
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+class Sink:
+    """t/bench/sink: counts and throws away."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen([os.path.join(BUILD, "t", "bench", "sink"), *options],
+                                        stdout=subprocess.PIPE)
+        self.port = int(self.process.stdout.readline())
+
+    def counts(self):
+        self.process.send_signal(signal.SIGUSR1)
+        return {k: int(v) for k, v in (pair.split("=") for pair in self.process.stdout.readline().decode().split())}
+
+    def wait(self, what, count, seconds=60):
+        """True when that many came, counted from the beginning."""
+        deadline = time.monotonic() + seconds
+        while self.counts()[what] < count:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(10)
 
 
 class Table:

@@ -1,9 +1,10 @@
 /* sink.c - an SMTP server that counts and throws away, for what we send out.
  *
- *   sink [-t | -T | -g | -d] [-n N] [-p PORT]       prints the port, and the counts at SIGTERM
+ *   sink [-t | -T | -g | -d] [-n N] [-p PORT] [-A]       prints the port, and the counts at SIGTERM
  *
  * It accepts everything, or: -t refuses every RCPT with 451, -T every final dot; -g never says anything (a hang at the
  * greeting), -d never answers the final dot. -n N: only every N-th time.
+ * -A: at every address, so that 127.0.0.0/8 is that many hosts.
  * SIGUSR1 prints the counts and goes on. One thread, one epoll loop. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +24,7 @@ enum mode { ACCEPT, TEMPFAIL_RCPT, TEMPFAIL_DOT, HANG_GREETING, HANG_DOT };
 
 struct sink {
     enum mode mode;
+    bool is_any;
     unsigned every, port;
     int epoll, listener, signals;
     unsigned long turn, sessions, messages, recipients, octets, refused;
@@ -190,6 +192,8 @@ static int sink_open(struct sink *s)
     s->signals = signalfd(-1, &set, SFD_CLOEXEC);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (s->is_any)
+        at.sin_addr.s_addr = htonl(INADDR_ANY);
     at.sin_port = htons((uint16_t)s->port);
     setsockopt(s->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(s->listener, (struct sockaddr *)&at, len) < 0 || listen(s->listener, 1024) < 0 ||
@@ -221,19 +225,20 @@ int main(int argc, char **argv)
     bool goes_on = true;
     int c;
 
-    while ((c = getopt(argc, argv, "tTgdn:p:")) != -1) {
+    while ((c = getopt(argc, argv, "tTgdAn:p:")) != -1) {
         switch (c) {
         case 't': s.mode = TEMPFAIL_RCPT; break;
         case 'T': s.mode = TEMPFAIL_DOT; break;
         case 'g': s.mode = HANG_GREETING; break;
         case 'd': s.mode = HANG_DOT; break;
+        case 'A': s.is_any = true; break;
         case 'n': s.every = (unsigned)strtoul(optarg, NULL, 10); break;
         case 'p': s.port = (unsigned)strtoul(optarg, NULL, 10); break;
         default: s.every = 0; break;
         }
     }
     if (s.every == 0 || sink_open(&s) < 0) {
-        fprintf(stderr, "usage: sink [-t | -T | -g | -d] [-n N] [-p PORT]\n");
+        fprintf(stderr, "usage: sink [-t | -T | -g | -d] [-n N] [-p PORT] [-A]\n");
         return 2;
     }
     while (goes_on) {

@@ -183,11 +183,14 @@ static int child(const char *dir)
     queued = total(c, "queued");
     relayed = total(c, "relayed");
     fprintf(stderr, "relayed %lld of %u sent, %u twice, %u jobs too soon, %lld left, %lld results refused\n",
-            (long long)relayed, c->relayed, c->twice, c->too_soon, (long long)queued, (long long)counter_get(&scheduler_counters[SC_REFUSED]));
+            (long long)relayed, c->relayed, c->twice, c->too_soon, (long long)queued,
+            (long long)counter_get(&scheduler_counters[SC_REFUSED]));
     if (!is_alive)
         return c->twice + c->too_soon != 0 ? WRONG : 1;
     faults = queue_site_check(&c->site, say, NULL, &err);
-    return c->twice + c->too_soon != 0 || queued != 0 || relayed != c->relayed || relayed < ENTRIES || faults > 0 ? WRONG : 0;
+    if (c->twice + c->too_soon != 0 || queued != 0 || relayed != c->relayed || relayed < ENTRIES || faults > 0)
+        return WRONG;
+    return 0;
 }
 
 /* --- the parent --------------------------------------------------------------------------------------------------- */

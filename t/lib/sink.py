@@ -9,7 +9,8 @@
         sink.wait(1)
         sink.messages[0].recipients
 
-Steps: connect ehlo starttls tls auth mail rcpt data body dot rset quit other. A rule is used `times` times (None: always);
+Steps: connect ehlo starttls tls auth mail rcpt data body dot rset quit other. A rule is used `times` times (None:
+always);
 the first that fits counts. What it does:
 
     "550 5.1.1 no"    that reply ("\\n" for further lines); 421 closes afterwards

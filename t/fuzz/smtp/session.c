@@ -29,7 +29,7 @@ static void check_ledger(struct smtp_site *site)
     int64_t ended = 0;
 
     ended += json_get_int(l, "delivered", 0) + json_get_int(l, "refused", 0);
-    ended += json_get_int(l, "expanded", 0) + json_get_int(l, "merged", 0);
+    ended += json_get_int(l, "expanded", 0) + json_get_int(l, "merged", 0) + json_get_int(l, "queued", 0);
     ASSERT(json_get_int(l, "created", -1) == ended);
     json_decref(l);
 }

@@ -74,11 +74,18 @@ static void rpc__words_become_values(void **state)
     }
 }
 
+/* A word of a usage line names the parameter without ASCII case, '-' standing for '_'. */
 static const struct rpc_param *param(const struct rpc_method *m, const char *name, size_t len)
 {
-    for (const struct rpc_param *p = m->params; p->name != NULL; p++)
-        if (slice_eq_nocase(slice_str(p->name), slice_of(name, len)))
+    for (const struct rpc_param *p = m->params; p->name != NULL; p++) {
+        size_t i = 0;
+
+        while (i < len && p->name[i] != '\0' &&
+               ascii_lower((unsigned char)(name[i] == '-' ? '_' : name[i])) == (unsigned char)p->name[i])
+            i++;
+        if (i == len && p->name[i] == '\0')
             return p;
+    }
     return NULL;
 }
 
@@ -100,7 +107,7 @@ static void rpc__verbs_and_methods_agree(void **state)
         while ((word = slice_word(&rest)).len != 0) {
             size_t from = word.ptr[0] == '[', len = 0;
 
-            while (from + len < word.len && ascii_is_alpha(word.ptr[from + len]))
+            while (from + len < word.len && (ascii_is_alpha(word.ptr[from + len]) || word.ptr[from + len] == '-'))
                 len++;
             if (param(m, (const char *)word.ptr + from, len) == NULL)
                 fail_msg("%s %s: %.*s is no parameter", v->name, v->sub, SLICE_ARG(word));

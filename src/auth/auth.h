@@ -94,6 +94,9 @@ enum auth_result auth_exchange_result(const struct auth_exchange *x);
 slice auth_exchange_challenge(const struct auth_exchange *x);
 bool auth_exchange_has_final(const struct auth_exchange *x);
 const struct dir_user *auth_exchange_user(const struct auth_exchange *x); /* AUTH_OK; valid while x lives */
+/* For logs: the user as the client gave it (perhaps cut, perhaps nobody), and why it failed (NULL: it did not). */
+slice auth_exchange_claimed(const struct auth_exchange *x);
+const char *auth_exchange_reason(const struct auth_exchange *x);
 slice auth_exchange_mechanism(const struct auth_exchange *x); /* "PASSWORD" for auth_exchange_password */
 
 /* Make verifiers for a password; burns processor time, not on a reactor. Into mem. ERR_SYNTAX: empty, over 511 octets,

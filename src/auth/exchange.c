@@ -197,6 +197,11 @@ const struct dir_user *auth_exchange_user(const struct auth_exchange *x)
     return x->is_proxied ? &x->authz.user : &x->authc.user;
 }
 
+slice auth_exchange_claimed(const struct auth_exchange *x)
+{
+    return slice_str(x->shown);
+}
+
 slice auth_exchange_mechanism(const struct auth_exchange *x)
 {
     return x->row != NULL ? x->row->name : x->mechanism;

@@ -107,6 +107,11 @@ static const char *failure_reason(const struct auth_exchange *x)
     return x->authc.secrets == NULL ? "has no password" : "wrong password";
 }
 
+const char *auth_exchange_reason(const struct auth_exchange *x)
+{
+    return x->result == AUTH_FAILED || x->result == AUTH_DISABLED ? failure_reason(x) : NULL;
+}
+
 /* Who proved to be somebody: may they come in? */
 static enum auth_result welcome(struct auth_exchange *x)
 {

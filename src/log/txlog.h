@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/keys.h"
+#include "base/net_addr.h"
 
 #define LOG_KEYS(K)                                                                                                    \
     K(ENUM, format, 0, "text|json|none", 0, NONE, SESSION, "LOG_FORMAT", "How records are written; none: no log.")     \
@@ -53,6 +54,7 @@ struct txlog_record {
     uint32_t notary;     /* enum txlog_notary */
     slice envid, message_id; /* "<…>"; of a notice "<new>,<original>" */
     slice user;          /* authenticated; written with '*' in front */
+    slice mechanism;     /* of an authentication */
     slice source_system; /* "helo (name [address])" */
     slice reason, diagnostic;
     slice transport;     /* "TCP|local|port|remote|port" */
@@ -84,6 +86,16 @@ void txlog_rotate(struct txlog *l); /* soon */
 /* Everything written so far is in the file when it returns (or could not be). Waits. */
 void txlog_flush(struct txlog *l);
 void txlog_close(struct txlog **l);
+
+/* A connection to us, for records O, C, X and U: fills direction, session, source, transport and application of `more`.
+ * Nothing without log.connections. */
+struct txlog_peer {
+    uint64_t session;
+    const struct net_addr *local, *remote;
+    slice channel;           /* or the protocol, where there is no channel */
+    const char *application; /* "SMTP" */
+};
+void txlog_connection(struct txlog *l, const struct txlog_peer *p, const struct txlog_record *more);
 
 /* --- lines: pure -------------------------------------------------------------------------------------------------- */
 

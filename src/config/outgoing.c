@@ -7,6 +7,7 @@
 
 int outgoing_log_open(struct outgoing *o, const char *dir, struct site *site, struct conf_set *conf, struct err *err)
 {
+    o->tally = tally_new();
     return txlog_open(&o->log, dir, &site->clock, conf_section(conf, CONF_LOG), err);
 }
 
@@ -59,6 +60,7 @@ int outgoing_start(struct outgoing *o, struct site *site, struct intake *intake,
         .clock = &site->clock,
         .conf = conf,
         .log = o->log,
+        .tally = o->tally,
         .stop_grace_ms = net->stop_grace_s * 1000,
     };
 
@@ -112,4 +114,5 @@ void outgoing_destroy(struct outgoing *o)
     remote_destroy(&o->remote);
     client_pool_destroy(&o->pool);
     txlog_close(&o->log);
+    tally_destroy(&o->tally);
 }

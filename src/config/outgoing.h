@@ -17,6 +17,7 @@
 struct outgoing {
     const struct clock *clock;
     struct txlog *log;
+    struct tally *tally;
     struct dns *dns;
     struct client_pool *pool;
     struct remote *remote;

@@ -357,6 +357,7 @@ static enum intake_status refuse(struct intake_tx *tx, enum intake_reply why)
         a->verdict = why;
     tx->verdict = why;
     tx_count_end(tx, NULL);
+    record_refused(tx);
     return INTAKE_NOW;
 }
 

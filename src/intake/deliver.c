@@ -17,6 +17,7 @@ static void refuse_all(struct intake_tx *tx, enum intake_reply why)
             a->verdict = why;
     tx->verdict = why;
     tx_count_end(tx, NULL);
+    record_refused(tx);
 }
 
 static enum intake_reply of_failure(const struct intake_tx *tx, const struct err *err)
@@ -38,6 +39,7 @@ static void deliver_done(struct journal_op *op)
     } else {
         tx->verdict = INTAKE_R_OK;
         tx_count_end(tx, &tx->change);
+        record_taken(tx);
     }
     tx_answer(tx);
 }
@@ -86,7 +88,7 @@ enum intake_status deliver_begin(struct intake_tx *tx)
 {
     struct err err = ERR_INIT;
 
-    trace_begin(tx);
+    trace_begin(tx, &tx->mem);
     tx->is_waiting = true;
     tx->run_verdict = INTAKE_REPLY_COUNT;
     if (body_writer_is_spooled(tx->writer)) {

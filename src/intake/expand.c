@@ -316,12 +316,15 @@ static void expand_end(struct intake_tx *tx, enum intake_reply verdict)
     struct expansion *x = &tx->expansion;
 
     if (x->is_sender_check) {
-        if (verdict != INTAKE_R_MAIL_OK)
+        if (verdict != INTAKE_R_MAIL_OK) {
+            record_refused_one(tx, NULL, verdict);
             tx->state = TX_IDLE;
+        }
     } else if (verdict == INTAKE_R_RCPT_OK) {
         accept_rcpt(tx);
     } else {
         counter_add(&intake_counters[IC_RCPT_REFUSED], 1);
+        record_refused_one(tx, x->rcpt, verdict);
     }
     tx->verdict = verdict;
     tx->expansion = (struct expansion){ 0 };

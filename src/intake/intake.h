@@ -50,6 +50,8 @@
 #include "store/store.h"
 
 struct intake;
+struct txlog;
+struct tally;
 
 #define INTAKE_KEYS(K)                                                                                                 \
     K(U32, recipients_max, 1000, 100, 100000, COUNT, SESSION, "recipientlimit",                                        \
@@ -133,6 +135,9 @@ extern const struct journal_room intake_journal_room;
 int intake_new(struct intake **out, struct journal *j, struct store *s, struct dir *d, struct queue *q,
                struct pool *helpers, const struct clock *clock, struct err *err);
 void intake_destroy(struct intake **in);
+/* Who hears what came in (NULL: nobody): the transaction log its records E, D, S, J and V, the channels' numbers what
+ * was received, submitted and rejected. Before the first transaction; both outlive the last one. */
+void intake_observe(struct intake *in, struct txlog *log, struct tally *tally);
 
 /* Totals since the journal was made: {"messages", "created", "delivered", "refused", "expanded", "merged", "queued",
  * "passed"}. */
@@ -151,6 +156,7 @@ struct intake_peer { /* filled by the protocol; borrowed for the transaction's l
     slice hostname; /* ours, for trace fields */
     slice helo;
     bool is_esmtp, is_tls;
+    bool is_pipelined, is_chunked; /* commands came in groups; the message came by BDAT. For the log */
     const char *tls_version, *tls_cipher;
     const struct dir_user *user; /* authenticated, or NULL */
     slice auth_mechanism;
@@ -188,6 +194,10 @@ enum intake_status intake_body_end(struct intake_tx *tx);
 enum intake_reply intake_rcpt_verdict(const struct intake_tx *tx, unsigned accepted_index);
 /* Our id of the transaction, for "250 2.0.0 OK id=..." and Received:. */
 slice intake_message_id(const struct intake_tx *tx);
+/* The channel by which mail of this peer comes in, as things stand; what the protocol counts of it. */
+slice intake_channel(const struct intake_tx *tx);
+enum intake_count { INTAKE_CONNECTED, INTAKE_AUTH_OK, INTAKE_AUTH_FAILED };
+void intake_count(struct intake_tx *tx, enum intake_count what);
 
 /* --- a message that lies in the journal already: an entry of channel process or hold ------------------------------
  *

@@ -15,6 +15,8 @@ struct intake {
     struct queue *queue;
     struct pool *helpers;
     const struct clock *clock;
+    struct txlog *log;   /* may be NULL */
+    struct tally *tally; /* may be NULL */
 };
 
 enum intake_counter {
@@ -163,6 +165,7 @@ struct intake_tx {
     struct ledger change; /* of the operation, once it is answered */
     struct trace trace; /* without recipients; also what entries of the queue say about the origin */
     slice source_host; /* "helo ([addr])" */
+    bool is_chunked, is_pipelined; /* with the trace */
     enum intake_reply run_verdict; /* why run refused; INTAKE_REPLY_COUNT: it did not */
 };
 
@@ -204,8 +207,16 @@ int commit_emit(struct intake_tx *tx, struct journal_tx *jtx, struct err *err);
 uint32_t commit_bytes(const struct intake_tx *tx); /* an upper estimate, without the body */
 
 /* trace.c */
-void trace_begin(struct intake_tx *tx); /* on the reactor: who brought it, which the committer may not ask any more */
+/* On the reactor: who brought it, which the committer may not ask any more. Texts into mem. */
+void trace_begin(struct intake_tx *tx, struct arena *mem);
 void trace_emit(struct intake_tx *tx, struct journal_tx *jtx, uint64_t body);
+
+/* record.c: the log and the channels' numbers */
+void record_taken(struct intake_tx *tx);
+void record_refused(struct intake_tx *tx); /* the accepted recipients whose verdict is a refusal */
+/* MAIL (rcpt NULL) or a RCPT was refused. */
+void record_refused_one(struct intake_tx *tx, const struct recipient *rcpt, enum intake_reply why);
+void record_cut_off(struct intake_tx *tx); /* by the end of the connection */
 
 /* deliver.c */
 enum intake_status deliver_begin(struct intake_tx *tx);

@@ -18,7 +18,7 @@ void intake_known(struct intake_tx *tx, const struct intake_known *k)
     tx->priority = k->entry->priority;
     tx->message_id = k->entry->message_id.len != 0 ? slice_dup(&tx->mem, k->entry->message_id) : tx->message_id;
     blocks_make(tx, k->header);
-    trace_begin(tx);
+    trace_begin(tx, &tx->mem);
 }
 
 bool intake_known_check(struct intake_tx *tx, struct err *err)
@@ -54,4 +54,6 @@ int intake_known_emit(struct intake_tx *tx, struct journal_tx *jtx, struct err *
 void intake_known_done(struct intake_tx *tx, bool is_durable)
 {
     tx_count_end(tx, is_durable ? &tx->change : NULL);
+    if (is_durable)
+        record_taken(tx);
 }

@@ -246,10 +246,9 @@ static slice text_dup(struct arena *mem, struct buf *text)
     return out;
 }
 
-void trace_begin(struct intake_tx *tx)
+void trace_begin(struct intake_tx *tx, struct arena *mem)
 {
     const struct intake_peer *p = tx->peer;
-    struct arena *mem = &tx->mem;
     struct buf text = BUF_INIT;
     struct trace *t = &tx->trace;
 
@@ -271,6 +270,8 @@ void trace_begin(struct intake_tx *tx)
         .message_id = tx->message_id,
         .envid = tx->from.envid,
     };
+    tx->is_chunked = p->is_chunked;
+    tx->is_pipelined = p->is_pipelined;
     if (p->source != INTAKE_PROCESS) {
         net_addr_print_host(&p->addr, &text);
         t->address = text_dup(mem, &text);

@@ -49,6 +49,8 @@ static void tx_clear(struct intake_tx *tx)
     tx->targets = tx->targets_last = NULL;
     tx->target_count = tx->mailbox_count = 0;
     tx->ledger = (struct ledger){ 0 };
+    tx->trace = (struct trace){ 0 };
+    tx->message_id = tx->source_host = SLICE_NONE;
     arena_release(&tx->mem);
     tx->state = TX_IDLE;
 }
@@ -68,6 +70,8 @@ void intake_tx_destroy(struct intake_tx **txp)
     *txp = NULL;
     if (tx == NULL)
         return;
+    if (tx->state == TX_RCPT || tx->state == TX_BODY)
+        record_cut_off(tx);
     tx->peer = NULL;
     tx->is_orphan = true;
     if (!tx->is_waiting)
@@ -176,15 +180,17 @@ static struct address address_dup(struct arena *mem, const struct address *a)
 enum intake_status intake_mail(struct intake_tx *tx, const struct envelope *from)
 {
     ASSERT(tx->state == TX_IDLE);
-    if (from->size_declared > tx_conf(tx)->message_bytes_max)
-        return answer(tx, INTAKE_R_TOO_LARGE);
     tx->from = *from;
     tx->from.first = tx->from.last = NULL;
     tx->from.count = 0;
     tx->from.from = address_dup(&tx->mem, &from->from);
     tx->from.envid = slice_dup(&tx->mem, from->envid);
-    tx->state = TX_MAIL;
     id_make(tx);
+    if (from->size_declared > tx_conf(tx)->message_bytes_max) {
+        record_refused_one(tx, NULL, INTAKE_R_TOO_LARGE);
+        return answer(tx, INTAKE_R_TOO_LARGE);
+    }
+    tx->state = TX_MAIL;
     /* A null sender is legal for our users, too: receipts are sent with it. */
     if (tx->peer->user == NULL || from->is_null_sender)
         return answer(tx, INTAKE_R_MAIL_OK);
@@ -199,6 +205,7 @@ enum intake_status intake_rcpt(struct intake_tx *tx, const struct recipient *rcp
     ASSERT(tx->state == TX_MAIL || tx->state == TX_RCPT);
     if (tx->accepted_count >= conf->recipients_max) {
         counter_add(&intake_counters[IC_RCPT_REFUSED], 1);
+        record_refused_one(tx, rcpt, INTAKE_R_TOO_MANY_RCPT);
         return answer(tx, INTAKE_R_TOO_MANY_RCPT);
     }
     own = arena_alloc(&tx->mem, sizeof *own);

@@ -364,7 +364,7 @@ int scheduler_new(struct scheduler **out, const struct scheduler_setup *setup, s
         s->reactor = s->own_reactor = reactor_new("scheduler", s->clock, err);
     if (s->reactor == NULL)
         goto failed;
-    s->tally = tally_new();
+    s->tally = setup->tally != NULL ? setup->tally : tally_new();
     s->set = setup->conf;
     if (s->set != NULL)
         snap_ref(&s->set->snap);
@@ -474,7 +474,8 @@ void scheduler_destroy(struct scheduler **out)
     arena_free(&s->defaults);
     if (s->set != NULL)
         snap_unref(&s->set->snap);
-    tally_destroy(&s->tally);
+    if (s->setup.tally == NULL)
+        tally_destroy(&s->tally);
     mem_free(s->types);
     mem_free(s);
 }

@@ -46,6 +46,7 @@ struct scheduler_setup {
     const struct clock *clock;
     struct conf_set *conf;     /* referenced */
     struct txlog *log;         /* may be NULL */
+    struct tally *tally;       /* shared with intake, outlives it; NULL: one of its own */
     const struct channel_binding *types; /* copied */
     unsigned type_count;
     struct reactor *reactor;   /* tests drive it; NULL: a thread of its own */

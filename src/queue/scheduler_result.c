@@ -325,6 +325,36 @@ static void result_tally(const struct planned *p, const struct sums_of_result *n
         tally_add(t, e->channel, TALLY_ATTEMPTED, 1, n->waiting, bytes);
 }
 
+/* A notice that was enqueued with the result; its id and the original's stand in one field. */
+static void notice_say(const struct planned *p, const struct queue_addition *a)
+{
+    const struct queue_entry *e = &a->entry;
+    uint64_t bytes = a->body != NULL ? body_writer_bytes(a->body) : body_view_bytes(&e->view);
+    struct buf ids = BUF_INIT;
+    char id[17];
+
+    queue_entry_id_print(a->id, id);
+    buf_put_slice(&ids, e->message_id);
+    if (p->r.entry.message_id.len != 0)
+        buf_printf(&ids, ",%.*s", SLICE_ARG(p->r.entry.message_id));
+    for (unsigned i = 0; i < e->rcpt_count; i++)
+        txlog_write(p->r.s->setup.log, &(struct txlog_record){ .code = 'E',
+                                                               .session = e->session,
+                                                               .entry = slice_str(id),
+                                                               .source = e->source,
+                                                               .destination = e->channel,
+                                                               .bytes = bytes,
+                                                               .sender = e->sender,
+                                                               .orcpt = orcpt_of(&e->rcpts[i]),
+                                                               .rcpt = e->rcpts[i].address,
+                                                               .notary = notary_of(e, &e->rcpts[i]),
+                                                               .message_id = buf_slice(&ids),
+                                                               .source_system = e->source_host });
+    tally_add(p->r.s->tally, e->channel, TALLY_RECEIVED, 1, e->rcpt_count, (int64_t)bytes);
+    tally_add(p->r.s->tally, e->source, TALLY_SUBMITTED, 1, e->rcpt_count, (int64_t)bytes);
+    buf_free(&ids);
+}
+
 /* What was recorded, as people and counters see it. */
 static struct sums_of_result result_say(const struct planned *p)
 {
@@ -349,6 +379,9 @@ static struct sums_of_result result_say(const struct planned *p)
                          o != NULL ? o->diag : SLICE_NONE);
     }
     result_tally(p, &n);
+    for (const struct queue_addition *a = q->additions; a != NULL; a = a->next)
+        if ((a->entry.flags & QUEUE_IS_NOTICE) != 0 && a->id != 0)
+            notice_say(p, a);
     return n;
 }
 

@@ -98,7 +98,7 @@ struct codes {
     uint32_t notify;
     enum fake_does does;
     int64_t minutes;
-    const char *want; /* per line: code, recipient's number */
+    const char *want; /* per line: code, recipient's number; s: the sender, of a notice */
 };
 
 static void codes_read(struct sched_test *t, char *out, size_t bytes)
@@ -111,7 +111,8 @@ static void codes_read(struct sched_test *t, char *out, size_t bytes)
         size_t len = strlen(out);
 
         *strchr(l, '\n') = 0;
-        snprintf(out + len, bytes - len, "%c%c ", l[26], strstr(l, " r0@") != NULL ? '0' : '1');
+        snprintf(out + len, bytes - len, "%c%c ", l[26],
+                 strstr(l, " r0@") != NULL ? '0' : strstr(l, " r1@") != NULL ? '1' : 's');
         l[strlen(l)] = '\n';
     }
 }
@@ -120,13 +121,13 @@ static void log__codes(void **state)
 {
     static const struct codes rows[] = {
         { "s@example.org", 0, DOES_OK, 0, "D0 D1 " },
-        { "s@example.org", 0, DOES_REFUSE, 0, "R0 R1 " },
-        { "s@example.org", NOTIFY_NEVER, DOES_REFUSE, 0, "K0 R1 " },
-        { "s@example.org", NOTIFY_SUCCESS, DOES_REFUSE, 0, "K0 R1 " },
+        { "s@example.org", 0, DOES_REFUSE, 0, "R0 R1 Es " },
+        { "s@example.org", NOTIFY_NEVER, DOES_REFUSE, 0, "K0 R1 Es " },
+        { "s@example.org", NOTIFY_SUCCESS, DOES_REFUSE, 0, "K0 R1 Es " },
         { "s@example.org", 0, DOES_DEFER, 0, "Q0 Q1 " },
         { "s@example.org", 0, DOES_UNREACHABLE, 0, "Q0 Q1 " },
-        { "s@example.org", NOTIFY_FAILURE, DOES_DEFER, 61, "Q0 Q1 W1 " },
-        { "s@example.org", NOTIFY_NEVER, DOES_DEFER, 122, "Q0 Q1 W1 K0 R1 " },
+        { "s@example.org", NOTIFY_FAILURE, DOES_DEFER, 61, "Q0 Q1 W1 Es " },
+        { "s@example.org", NOTIFY_NEVER, DOES_DEFER, 122, "Q0 Q1 W1 Es K0 R1 Es " },
     };
 
     (void)state;

@@ -22,7 +22,7 @@
 #define NEAR_MAX 3
 
 /* What listeners may speak: the names under which server.c registers protocols. */
-static const char *const protocols[] = { "smtp", "submission", "lmtp", "imap", "pop3" };
+static const char *const protocols[] = { "smtp", "submission", "lmtp", "imap", "pop3", "metrics" };
 
 static bool protocol_check(const struct listener_conf *l, keys_report_fn *report, void *arg)
 {
@@ -40,6 +40,25 @@ static bool protocol_check(const struct listener_conf *l, keys_report_fn *report
     buf_free(&pointer);
     buf_free(&message);
     return false;
+}
+
+/* What the metrics show is nobody's business but the host's own, unless somebody says so. */
+static bool metrics_check(const struct conf_set *set, const struct listener_conf *l, keys_report_fn *report, void *arg)
+{
+    const struct control_conf *control = set->section[CONF_CONTROL];
+    struct buf pointer = BUF_INIT;
+    bool is_good = true;
+
+    if (!slice_eq(l->protocol, SLICE("metrics")) || control->metrics_public)
+        return true;
+    for (size_t i = 0; i < l->addr_count && is_good; i++)
+        is_good = net_addr_is_loopback(&l->addrs[i]);
+    buf_printf(&pointer, "/listeners/%.*s/addresses", SLICE_ARG(l->name));
+    if (!is_good && report != NULL)
+        report(arg, buf_str(&pointer),
+               "metrics are served on loopback addresses only, unless control.metrics_public is true");
+    buf_free(&pointer);
+    return is_good;
 }
 
 #define HOSTNAME_MAX 256
@@ -67,7 +86,8 @@ static unsigned read_listeners(struct conf_set *set, const json_t *value, keys_r
 
     /* Of listeners with other errors the room has said enough. */
     for (size_t i = 0; errors == 0 && i < net->listener_count; i++)
-        errors += !protocol_check(&net->listeners[i], report, arg);
+        errors += !protocol_check(&net->listeners[i], report, arg) ||
+                  !metrics_check(set, &net->listeners[i], report, arg);
     return errors;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/counter.h"
 #include "base/mem.h"
+#include "control/metrics.h"
 #include "control/threads.h"
 #include "control/verb.h"
 #include "intake/intake.h"
@@ -148,23 +149,11 @@ int rpc_status(struct rpc_call *call, struct err *err UNUSED)
     return 0;
 }
 
-/* Prometheus text format 0.0.4: names of letters, digits and '_'. */
 int rpc_metrics(struct rpc_call *call, struct err *err UNUSED)
 {
     struct buf text = BUF_INIT;
-    struct counter *c;
 
-    for (unsigned at = 0; (c = counter_next(&at)) != NULL;) {
-        struct buf name = BUF_INIT;
-
-        buf_printf(&name, "posthouse_%s%s", c->name, c->kind == COUNTER_TOTAL ? "_total" : "");
-        for (size_t i = 0; i < name.len; i++)
-            if (!ascii_is_alnum(name.ptr[i]))
-                name.ptr[i] = '_';
-        buf_printf(&text, "# HELP %s %s\n# TYPE %s %s\n%s %lld\n", buf_str(&name), c->text, buf_str(&name),
-                   c->kind == COUNTER_TOTAL ? "counter" : "gauge", buf_str(&name), (long long)counter_get(c));
-        buf_free(&name);
-    }
+    metrics_text(call->env, call->conf, &text);
     call->result = json_from_slice(buf_slice(&text));
     buf_free(&text);
     return 0;

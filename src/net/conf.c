@@ -61,7 +61,7 @@ struct listener_raw {
 };
 
 #define LISTENER_KEYS(K)                                                                                               \
-    K(STR, protocol, NULL, 1, 16, NONE, LISTENER, NULL, "smtp, submission, lmtp, imap or pop3.")                       \
+    K(STR, protocol, NULL, 1, 16, NONE, LISTENER, NULL, "smtp, submission, lmtp, imap, pop3 or metrics.")              \
     K(STRS, addresses, NULL, 1, 120, NONE, LISTENER, NULL,                                                             \
       "\"127.0.0.1:25\", \"[::1]:25\", \"*:25\" for all of IPv4 and IPv6, \"unix:/path\" or \"unix:name-in-DIR\".")    \
     K(ENUM, tls, 0, "none|starttls|implicit", 0, NONE, LISTENER, NULL,                                                 \
@@ -121,7 +121,7 @@ static void listener_fill(struct reader *r, const char *pointer, const struct li
     if (!mode_parse(raw->unix_mode, &l->unix_mode))
         complain(r, pointer, "unix_mode: expected an octal number such as \"0660\"");
     if (raw->protocol.len == 0)
-        complain(r, pointer, "protocol is missing: smtp, submission, lmtp, imap or pop3");
+        complain(r, pointer, "protocol is missing: smtp, submission, lmtp, imap, pop3 or metrics");
     if (raw->addresses.count == 0 || raw->addresses.count > ADDRESSES_MAX)
         complain(r, pointer, "addresses: expected 1 to 64 of them, such as [\"127.0.0.1:25\"]");
     l->addrs = arena_alloc_array(r->mem, raw->addresses.count + 1, sizeof *l->addrs);

@@ -62,7 +62,7 @@ enum listener_tls { LISTENER_TLS_NONE, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLI
 
 struct listener_conf {
     slice name;
-    slice protocol; /* "smtp" "submission" "lmtp" "imap" "pop3" "status" "metrics" */
+    slice protocol; /* "smtp" "submission" "lmtp" "imap" "pop3" "metrics" */
     struct net_addr *addrs;
     size_t addr_count;
     uint32_t tls; /* enum listener_tls */

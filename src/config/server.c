@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +14,12 @@
 #include "base/mem.h"
 #include "config/load.h"
 #include "config/outgoing.h"
+#include "control/metrics.h"
 #include "control/progress.h"
 #include "control/status.h"
 #include "control/threads.h"
 #include "control/verb_rpc.h"
+#include "http/http.h"
 #include "imap/imap.h"
 #include "intake/intake.h"
 #include "net/server.h"
@@ -43,6 +46,10 @@ struct server {
     struct smtp_service smtp;
     struct imap_service imap;
     struct pop3_service pop3;
+    struct http_service http;
+    struct http_page metrics;
+    pthread_mutex_t metrics_lock; /* lock rank 10: held while the page is made; the close waits for that */
+    bool has_no_metrics;          /* guarded by it: what the page is made of is going */
     struct signal_watch on_term, on_int, on_hup;
     bool has_signals;
     struct timer quiesce;
@@ -345,14 +352,29 @@ static void signals_stop(struct server *s)
 
 /* --- starting ----------------------------------------------------------------------------------------------------- */
 
+static void metrics_make(void *arg, struct conf_set *conf, struct buf *out)
+{
+    struct server *s = arg;
+
+    pthread_mutex_lock(&s->metrics_lock);
+    if (!s->has_no_metrics)
+        metrics_text(&s->env, conf, out);
+    pthread_mutex_unlock(&s->metrics_lock);
+}
+
 static void protocols_register(struct server *s)
 {
-    s->smtp = (struct smtp_service){ s->intake, s->auth };
+    s->smtp = (struct smtp_service){ .intake = s->intake, .auth = s->auth, .log = s->out.log };
     s->imap = (struct imap_service){
-        .journal = s->site.journal, .store = s->site.store, .auth = s->auth, .clock = &s->site.clock
+        .journal = s->site.journal, .store = s->site.store, .auth = s->auth, .clock = &s->site.clock,
+        .log = s->out.log,
     };
-    s->pop3 = (struct pop3_service){ .journal = s->site.journal, .store = s->site.store, .auth = s->auth };
+    s->pop3 = (struct pop3_service){ .journal = s->site.journal, .store = s->site.store, .auth = s->auth,
+                                      .log = s->out.log };
+    s->metrics = (struct http_page){ "/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics_make, s };
+    s->http = (struct http_service){ &s->metrics, 1 };
     smtp_counters_register();
+    http_counters_register();
     imap_register();
     pop3_register();
     net_server_protocol(s->net, "smtp", &smtp_protocol, &s->smtp);
@@ -360,6 +382,7 @@ static void protocols_register(struct server *s)
     net_server_protocol(s->net, "lmtp", &lmtp_protocol, &s->smtp);
     net_server_protocol(s->net, "imap", &imap_protocol, &s->imap);
     net_server_protocol(s->net, "pop3", &pop3_protocol, &s->pop3);
+    net_server_protocol(s->net, "metrics", &http_metrics_protocol, &s->http);
 }
 
 static int data_open(struct server *s, struct err *err)
@@ -402,6 +425,7 @@ static int server_open(struct server *s, struct err *err)
         intake_new(&s->intake, s->site.journal, s->site.store, s->site.dir, s->site.queue, s->site.pool,
                    &s->site.clock, err) < 0)
         return -1;
+    intake_observe(s->intake, s->out.log, s->out.tally);
     net.spawner = s->spawner;
     net.helpers = s->site.pool;
     if (net_server_new(&s->net, &net, err) < 0)
@@ -454,6 +478,9 @@ static void server_close(struct server *s)
     signals_stop(s);
     if (s->net != NULL)
         net_server_stop(s->net, net->stop_grace_s * 1000);
+    pthread_mutex_lock(&s->metrics_lock);
+    s->has_no_metrics = true;
+    pthread_mutex_unlock(&s->metrics_lock);
     outgoing_stop(&s->out, net->stop_grace_s * 1000);
     site_stop_journal(&s->site);
     outgoing_settle(&s->out);
@@ -483,6 +510,7 @@ int server_verb_run(const struct verb_call *call)
     int code = EX_OK;
 
     s->dir = call->dir;
+    pthread_mutex_init(&s->metrics_lock, NULL);
     signal(SIGPIPE, SIG_IGN);
     if (spawner_start(&s->spawner, &err) < 0 || spawner_drop(s->spawner, user, &err) < 0) {
         spawner_stop(&s->spawner);
@@ -506,6 +534,7 @@ int server_verb_run(const struct verb_call *call)
     else
         server_serve(s);
     server_close(s);
+    pthread_mutex_destroy(&s->metrics_lock);
     mem_free(s);
     return code;
 }

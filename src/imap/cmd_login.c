@@ -3,6 +3,7 @@
 
 #include "base/base64.h"
 #include "base/diag.h"
+#include "log/txlog.h"
 
 #define AUTH_LINE_MAX_OCTETS 12288u /* RFC 4422: mechanisms here send far less */
 
@@ -83,11 +84,39 @@ static enum imap_next account_made(struct imap_session *s)
     return imap_answer(s, imap_reply_of(s->answer->result, false));
 }
 
+/* The end of an exchange, in the transaction log. */
+static void tell(struct imap_session *s, enum imap_reply r)
+{
+    const struct imap_reply_row *row = &imap_replies[r];
+    const struct dir_user *user = auth_exchange_user(s->exchange);
+    struct txlog_peer peer = {
+        .session = s->base.id, .local = &s->base.local, .remote = &s->base.peer, .channel = SLICE("imap"),
+        .application = "IMAP",
+    };
+    struct buf reply = BUF_INIT;
+
+    buf_put_str(&reply, row->word);
+    if (row->code != NULL)
+        buf_printf(&reply, " [%s]", row->code);
+    buf_printf(&reply, " %s", row->text);
+    txlog_connection(imap_service(s)->log, &peer,
+                     &(struct txlog_record){
+                         .code = 'U',
+                         .modifiers = s->base.is_tls ? SLICE("S") : SLICE_NONE,
+                         .user = user != NULL ? user->address : auth_exchange_claimed(s->exchange),
+                         .mechanism = auth_exchange_mechanism(s->exchange),
+                         .reason = slice_str(auth_exchange_reason(s->exchange)),
+                         .diagnostic = buf_slice(&reply),
+                     });
+    buf_free(&reply);
+}
+
 static enum imap_next logged_in(struct imap_session *s)
 {
     const struct dir_user *user = auth_exchange_user(s->exchange);
     struct store_request *r;
 
+    tell(s, IMAP_R_LOGGED_IN);
     s->base.user = slice_dup(&s->base.mem, user->address);
     if (find_account(s, user->id))
         return welcome(s);
@@ -119,6 +148,7 @@ static enum imap_next on_result(struct imap_session *s)
         [AUTH_BAD_ENCODING] = IMAP_R_BAD_BASE64,
     };
     enum auth_result result = auth_exchange_result(s->exchange);
+    enum imap_reply reply;
 
     s->exchange_is_done = false;
     if (result == AUTH_CONTINUE)
@@ -135,7 +165,9 @@ static enum imap_next on_result(struct imap_session *s)
         imap_count(IC_LOGIN_FAILURES);
         s->login_failures++;
     }
-    return imap_answer(s, (size_t)result < ARRAY_LEN(replies) ? replies[result] : IMAP_R_AUTH_TEMP);
+    reply = (size_t)result < ARRAY_LEN(replies) ? replies[result] : IMAP_R_AUTH_TEMP;
+    tell(s, reply);
+    return imap_answer(s, reply);
 }
 
 static void on_auth(void *arg, uint64_t session, struct auth_exchange *x)

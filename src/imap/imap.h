@@ -36,10 +36,12 @@ struct imap_conf {
 extern const struct key_table imap_keys;
 
 /* The service of net_server_protocol; lives as long as the server. */
+struct txlog;
 struct imap_service {
     struct journal *journal;
     struct store *store;
     struct auth *auth;
+    struct txlog *log; /* may be NULL: authentications are not recorded */
     const struct clock *clock;
 };
 

@@ -26,10 +26,12 @@ struct pop3_conf {
 extern const struct key_table pop3_keys;
 
 /* The service of net_server_protocol; lives as long as the server. */
+struct txlog;
 struct pop3_service {
     struct journal *journal;
     struct store *store;
     struct auth *auth;
+    struct txlog *log; /* may be NULL: authentications are not recorded */
 };
 
 extern const struct protocol pop3_protocol;

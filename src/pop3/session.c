@@ -1,6 +1,7 @@
 /* session.c - the driver of a POP3 session: states, lines, login. */
 #include "base/base64.h"
 #include "base/mem.h"
+#include "log/txlog.h"
 #include "pop3/internal.h"
 
 const char *const pop3_reply_text[POP3_REPLY_COUNT] = {
@@ -114,6 +115,25 @@ static void challenge_put(struct pop3_session *p)
     buf_free(&text);
 }
 
+/* The end of an exchange, in the transaction log. */
+static void tell(struct pop3_session *p, enum pop3_reply r)
+{
+    const struct dir_user *user = auth_exchange_user(p->exchange);
+    struct txlog_peer peer = {
+        .session = p->s.id, .local = &p->s.local, .remote = &p->s.peer, .channel = SLICE("pop3"), .application = "POP3",
+    };
+
+    txlog_connection(pop3_service(p)->log, &peer,
+                     &(struct txlog_record){
+                         .code = 'U',
+                         .modifiers = p->s.is_tls ? SLICE("S") : SLICE_NONE,
+                         .user = user != NULL ? user->address : auth_exchange_claimed(p->exchange),
+                         .mechanism = auth_exchange_mechanism(p->exchange),
+                         .reason = slice_str(auth_exchange_reason(p->exchange)),
+                         .diagnostic = slice_str(pop3_reply_text[r]),
+                     });
+}
+
 /* The answer of a helper. */
 static enum step step_checking(struct pop3_session *p)
 {
@@ -128,11 +148,13 @@ static enum step step_checking(struct pop3_session *p)
         const struct dir_user *user = auth_exchange_user(p->exchange);
 
         counter_add(&pop3_counters[PC_LOGINS], 1);
+        tell(p, POP3_R_LOGGED_IN);
         p->owner = user->id;
         p->s.user = slice_dup(&p->s.mem, user->address);
         pop3_enter(p, POP3_OPENING);
         return STEP_AGAIN;
     }
+    tell(p, reply_of(result));
     auth_exchange_destroy(&p->exchange);
     counter_add(&pop3_counters[PC_LOGIN_FAILURES], 1);
     pop3_reply(p, reply_of(result));

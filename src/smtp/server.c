@@ -97,6 +97,11 @@ static void put_line(struct smtp_session *s, unsigned code, const char *enhanced
     buf_put_str(out, "\r\n");
     if (code >= 400)
         smtp_count_error(s);
+    if (code >= 500) {
+        s->bad_code = code;
+        s->bad_enhanced = enhanced;
+        snprintf(s->bad_text, sizeof s->bad_text, "%s", text);
+    }
 }
 
 void smtp_count_error(struct smtp_session *s)
@@ -118,11 +123,14 @@ void smtp_put_text(struct smtp_session *s, enum smtp_reply r, const char *text)
 void smtp_put_verdict(struct smtp_session *s, enum intake_reply r)
 {
     put_line(s, intake_replies[r].code, intake_replies[r].enhanced, intake_replies[r].text);
+    s->bad_code = 0; /* a decision: intake tells of it */
 }
 
 enum step smtp_put_last(struct smtp_session *s, enum smtp_reply r)
 {
     smtp_put(s, r);
+    s->last = r;
+    s->has_last = true;
     smtp_enter(s, SMTP_CLOSING);
     return STEP_AGAIN;
 }
@@ -158,6 +166,7 @@ static enum step client_refused(struct smtp_session *s)
     enum intake_reply verdict = intake_verdict(s->tx);
 
     smtp_put_verdict(s, verdict);
+    smtp_log_refused(s, intake_replies[verdict].code, intake_replies[verdict].enhanced, intake_replies[verdict].text);
     s->is_refused = true;
     smtp_enter(s, intake_replies[verdict].code == 421 ? SMTP_CLOSING : SMTP_COMMAND);
     return STEP_AGAIN;
@@ -173,7 +182,10 @@ static enum step step_greeting(struct smtp_session *s)
     }
     /* RFC 5321 3.1: the client waits for the greeting. Who does not reads no replies either. */
     if (stream_has_input(s->base.stream)) {
+        const struct smtp_reply_row *row = &smtp_replies[SMTP_R_EARLY];
+
         counter_add(&smtp_counters[SC_EARLY], 1);
+        smtp_log_refused(s, row->code, row->enhanced, row->text);
         return smtp_put_last(s, SMTP_R_EARLY);
     }
     if (stream_eof(s->base.stream))
@@ -185,6 +197,7 @@ static enum step step_greeting(struct smtp_session *s)
     }
     if (intake_replies[intake_verdict(s->tx)].code >= 400)
         return client_refused(s);
+    smtp_log_opened(s);
     out = stream_out(s->base.stream);
     buf_put_str(out, "220 ");
     buf_put_slice(out, hostname(s));
@@ -265,7 +278,9 @@ static void opened_as(struct session *base, enum smtp_kind kind, enum intake_sou
     timer_init(&s->delay, base->worker->reactor, on_delay);
     s->is_greeting_due = smtp_conf(s)->greeting_delay_ms == 0 || net_addr_is_loopback(&base->peer);
     session_timeout(base, smtp_conf(s)->command_timeout_s * 1000);
+    s->began_ms = reactor_now_ms(base->worker->reactor);
     counter_add(&smtp_counters[SC_SESSIONS], 1);
+    intake_count(s->tx, INTAKE_CONNECTED);
 }
 
 static void smtp_opened(struct session *base)
@@ -283,15 +298,22 @@ static void lmtp_opened(struct session *base)
     opened_as(base, KIND_LMTP, INTAKE_LMTP);
 }
 
+static void last_words(struct smtp_session *s, enum smtp_reply r)
+{
+    smtp_put(s, r);
+    s->last = r;
+    s->has_last = true;
+}
+
 static void smtp_timed_out(struct session *base)
 {
     counter_add(&smtp_counters[SC_TIMEOUTS], 1);
-    smtp_put(smtp_of(base), SMTP_R_TIMEOUT);
+    last_words(smtp_of(base), SMTP_R_TIMEOUT);
 }
 
 static void smtp_stopping(struct session *base)
 {
-    smtp_put(smtp_of(base), SMTP_R_STOPPING);
+    last_words(smtp_of(base), SMTP_R_STOPPING);
 }
 
 static void smtp_closed(struct session *base)
@@ -300,7 +322,9 @@ static void smtp_closed(struct session *base)
 
     timer_stop(&s->delay);
     auth_exchange_destroy(&s->exchange);
-    intake_tx_destroy(&s->tx);
+    s->channel = intake_channel(s->tx);
+    intake_tx_destroy(&s->tx); /* which may have something to tell before the end */
+    smtp_log_closed(s);
     buf_free(&s->helo);
 }
 

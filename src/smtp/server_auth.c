@@ -34,8 +34,19 @@ static void on_auth(void *arg, uint64_t session, struct auth_exchange *x)
     session_wake(base);
 }
 
+static void auth_told(struct smtp_session *s, enum smtp_reply r)
+{
+    const struct smtp_reply_row *row = &smtp_replies[r];
+
+    s->hides_unknown = row->code >= 400;
+    smtp_log_auth(s, row->code, row->enhanced, row->text);
+    intake_count(s->tx, row->code < 400 ? INTAKE_AUTH_OK : INTAKE_AUTH_FAILED);
+}
+
 static enum step auth_end(struct smtp_session *s, enum smtp_reply r)
 {
+    if (smtp_replies[r].code >= 400)
+        auth_told(s, r);
     auth_exchange_destroy(&s->exchange);
     if (s->state != SMTP_COMMAND)
         smtp_enter(s, SMTP_COMMAND);
@@ -56,6 +67,7 @@ static enum step auth_failed(struct smtp_session *s, enum smtp_reply r)
     counter_add(&smtp_counters[SC_AUTH_FAILED], 1);
     if (++s->auth_failures < auth_failures_max(s))
         return auth_end(s, r);
+    auth_told(s, r);
     auth_exchange_destroy(&s->exchange);
     smtp_put(s, r);
     return smtp_put_last(s, SMTP_R_AUTH_MANY);
@@ -85,8 +97,11 @@ enum step smtp_auth_verdict(struct smtp_session *s)
     if (intake_replies[verdict].code < 400) {
         s->idle_commands = 0;
         counter_add(&smtp_counters[SC_AUTH_OK], 1);
+        auth_told(s, SMTP_R_AUTH_OK);
         return auth_end(s, SMTP_R_AUTH_OK);
     }
+    smtp_log_auth(s, intake_replies[verdict].code, intake_replies[verdict].enhanced, intake_replies[verdict].text);
+    intake_count(s->tx, INTAKE_AUTH_FAILED);
     s->peer.user = NULL;
     s->peer.auth_mechanism = SLICE_NONE;
     s->base.user = SLICE_NONE;

@@ -3,6 +3,8 @@
 #include "smtp/session.h"
 #include "smtp/syntax.h"
 
+#define KEPT_MAX 200 /* octets of a command for the log */
+
 /* How far the session is: exactly one of these at a time. */
 enum smtp_stage {
     IN_NEW = 1,     /* before HELO */
@@ -66,6 +68,9 @@ static enum step put_asked(struct smtp_session *s)
         put_hello(s);
         return STEP_AGAIN;
     }
+    if (s->asked == ASKED_HELO)
+        smtp_log_refused(s, intake_replies[verdict].code, intake_replies[verdict].enhanced,
+                         intake_replies[verdict].text);
     if (s->asked == ASKED_MAIL)
         s->has_mail = is_good;
     smtp_put_verdict(s, verdict);
@@ -386,6 +391,36 @@ static enum step command_run(struct smtp_session *s, slice line)
     return c->run(s, args);
 }
 
+/* A line that is objected to is told to the log; running it may end the life of its octets. */
+static enum step command_tell(struct smtp_session *s, slice line)
+{
+    unsigned char kept[KEPT_MAX];
+    enum step next;
+    size_t len;
+
+    /* Behind BDAT there may stand its octets. */
+    if (stream_has_input(s->base.stream) && !slice_starts_nocase(line, SLICE("BDAT")))
+        s->peer.is_pipelined = true;
+    if (!smtp_log_wants_command(s))
+        return command_run(s, line);
+    len = line.len < sizeof kept ? line.len : sizeof kept;
+    if (len != 0)
+        memcpy(kept, line.ptr, len);
+    s->bad_code = 0;
+    next = command_run(s, line);
+    smtp_log_command(s, slice_of(kept, len));
+    return next;
+}
+
+static enum step line_refused(struct smtp_session *s, enum smtp_reply r)
+{
+    s->bad_code = 0;
+    smtp_put(s, r);
+    if (smtp_log_wants_command(s))
+        smtp_log_command(s, SLICE_NONE);
+    return smtp_next(s);
+}
+
 enum step smtp_step_command(struct smtp_session *s)
 {
     enum step next;
@@ -395,7 +430,7 @@ enum step smtp_step_command(struct smtp_session *s)
         return smtp_put_last(s, SMTP_R_STOPPING);
     switch (stream_line(s->base.stream, smtp_conf(s)->line_max, false, &line)) {
     case FRAME_OK:
-        next = command_run(s, line);
+        next = command_tell(s, line);
         arena_reset(&s->base.cmd_mem);
         return next;
     case FRAME_MORE:
@@ -403,12 +438,10 @@ enum step smtp_step_command(struct smtp_session *s)
         session_timeout(&s->base, smtp_conf(s)->command_timeout_s * 1000);
         return STEP_WANT_READ;
     case FRAME_TOO_LONG:
-        smtp_put(s, SMTP_R_TOO_LONG);
-        return smtp_next(s);
+        return line_refused(s, SMTP_R_TOO_LONG);
     case FRAME_BARE:
         counter_add(&smtp_counters[SC_BARE], 1);
-        smtp_put(s, SMTP_R_BARE);
-        return smtp_next(s);
+        return line_refused(s, SMTP_R_BARE);
     case FRAME_EOF:
         break;
     }

@@ -71,6 +71,7 @@ enum step smtp_do_data(struct smtp_session *s, slice args)
         return smtp_next(s);
     }
     smtp_put(s, SMTP_R_DATA_GO);
+    s->peer.is_chunked = false;
     intake_body_begin(s->tx);
     smtp_enter(s, SMTP_DATA);
     session_timeout(&s->base, smtp_conf(s)->data_timeout_s * 1000);
@@ -124,6 +125,7 @@ enum step smtp_do_bdat(struct smtp_session *s, slice args)
         return STEP_AGAIN;
     }
     if (!s->has_chunks && intake_rcpt_count(s->tx) != 0) {
+        s->peer.is_chunked = true;
         intake_body_begin(s->tx);
         s->has_chunks = true;
         s->is_after_cr = false;

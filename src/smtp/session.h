@@ -91,6 +91,14 @@ struct smtp_session {
     struct intake_tx *tx;
     struct auth_exchange *exchange;
     struct dir_user user; /* in base.mem, once authenticated */
+    /* for the log */
+    bool is_told, has_last, hides_unknown;
+    enum smtp_reply last; /* of the session */
+    unsigned bad_commands, bad_code; /* the last reply of class 5 to a command, and its words */
+    const char *bad_enhanced;
+    char bad_text[160];
+    int64_t began_ms;
+    slice channel; /* once tx has gone; static text */
 };
 
 typedef enum step smtp_step_fn(struct smtp_session *s);
@@ -119,6 +127,16 @@ void smtp_count_error(struct smtp_session *s);
 /* The message under way is forgotten. */
 void smtp_reset(struct smtp_session *s);
 bool smtp_auth_is_offered(struct smtp_session *s, struct buf *mechanisms); /* may be NULL */
+
+/* server_log.c */
+void smtp_log_opened(struct smtp_session *s);
+void smtp_log_refused(struct smtp_session *s, unsigned code, const char *enhanced, const char *text);
+void smtp_log_closed(struct smtp_session *s);
+/* Of s->exchange while there is one, else of s->user. */
+void smtp_log_auth(struct smtp_session *s, unsigned code, const char *enhanced, const char *text);
+/* A line was answered: if the reply in bad_… objects to it, that is told. Before it is run: is it worth keeping? */
+bool smtp_log_wants_command(const struct smtp_session *s);
+void smtp_log_command(struct smtp_session *s, slice line);
 
 smtp_step_fn smtp_step_command; /* server_command.c */
 smtp_step_fn smtp_step_asking;

@@ -35,9 +35,11 @@ struct smtp_conf {
 /* The same keys for both sections; struct smtp_conf in each. */
 extern const struct key_table smtp_keys, lmtp_keys;
 
+struct txlog;
 struct smtp_service {
     struct intake *intake;
     struct auth *auth; /* may be NULL: AUTH is not offered, submission refuses all */
+    struct txlog *log; /* may be NULL: connections, authentications and bad commands are not recorded */
 };
 
 extern const struct protocol smtp_protocol; /* "smtp": mail for us from anybody */

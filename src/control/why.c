@@ -1,7 +1,7 @@
 /* why.c - see why.h. */
 #include "control/why.h"
 
-#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/map.h"
@@ -15,13 +15,14 @@
 #define OBJECT_KEY_BYTES 8
 #define ROWS_OF_RANGE_MAX 4096u /* a record is about one page */
 
-/* In a batch the reception's record stands behind what it caused; people read it in front. */
-enum rank { RANK_RECEIVED, RANK_RECIPIENT, RANK_ENQUEUED, RANK_LATER };
+/* In an operation the record of the reception stands behind what the reception caused, and a notice in front of the end
+ * that it tells of; people read it the other way. */
+enum event_kind { EVENT_RECEIVED, EVENT_ENQUEUED, EVENT_NOTICE, EVENT_CHANGED, EVENT_STORED };
 
 struct event {
+    enum event_kind kind;
     int64_t time_ms;
-    enum rank rank;
-    unsigned index;
+    uint64_t id; /* of the entry, or the body that was stored */
     json_t *object;
 };
 
@@ -43,11 +44,12 @@ struct search {
     struct site *site;
     const struct why_query *query;
     uint64_t entry_id;    /* the key, if it is one */
-    uint64_t from_seq;    /* where the second walk begins */
+    uint64_t from_seq;    /* where the next walks begin */
     struct arena mem, scratch; /* scratch: of one record */
     struct life *first, *last;
     unsigned count;
     bool more;
+    bool is_closed; /* no further message is begun */
     struct map receptions;  /* id -> life */
     struct map rows;        /* mailbox, uid -> life */
     struct idmap entries;   /* id -> struct entry */
@@ -159,7 +161,7 @@ static void trace_join(struct search *s, const struct record *r)
     l = map_get(&s->receptions, t.id);
     if (l == NULL && t.parent != 0)
         l = life_of_entry(s, t.parent);
-    if (l == NULL && r->time_ms >= s->query->since_ms && trace_matches(s, &t))
+    if (l == NULL && !s->is_closed && r->time_ms >= s->query->since_ms && trace_matches(s, &t))
         l = life_make(s, r);
     if (l == NULL)
         return;
@@ -180,7 +182,7 @@ static void entry_join(struct search *s, const struct record *r)
         return;
     if (l == NULL && e.session.len != 0)
         l = map_get(&s->receptions, e.session); /* a notice belongs to the message it is about */
-    if (l == NULL && r->time_ms >= s->query->since_ms && entry_matches(s, r->object, &e))
+    if (l == NULL && !s->is_closed && r->time_ms >= s->query->since_ms && entry_matches(s, r->object, &e))
         l = life_make(s, r);
     if (l == NULL)
         return;
@@ -202,37 +204,74 @@ static bool join(void *arg, const struct record *r, uint64_t segment UNUSED, uin
     return true;
 }
 
-/* --- the second walk: what happened ------------------------------------------------------------------------------- */
+/* --- the last walk: what happened --------------------------------------------------------------------------------- */
 
 static unsigned event_count(const struct life *l)
 {
     return (unsigned)(l->events.len / sizeof(struct event));
 }
 
-static void event_add(struct life *l, const struct record *r, enum rank rank, const char *what, slice who,
-                      const struct buf *text)
+static struct event *event_at(const struct life *l, unsigned i)
 {
-    struct event e = { .time_ms = r->time_ms, .rank = rank, .index = event_count(l) };
+    return &((struct event *)(void *)l->events.ptr)[i];
+}
 
-    if (l->is_dropped || e.index >= EVENTS_MAX)
+/* Makes an event the i-th. */
+static void event_insert(struct life *l, unsigned i, const struct record *r, struct event e, const char *what,
+                         slice who, const struct buf *text)
+{
+    unsigned count = event_count(l);
+
+    if (l->is_dropped || count >= EVENTS_MAX)
         return;
+    e.time_ms = r->time_ms;
     e.object = json_object();
     json_object_set_new(e.object, "time", json_integer(r->time_ms));
     json_object_set_new(e.object, "what", json_string(what));
     json_object_set_new(e.object, "who", json_from_slice(who));
     json_object_set_new(e.object, "text", json_from_slice(buf_slice(text)));
     buf_put(&l->events, &e, sizeof e);
+    if (i >= count)
+        return;
+    memmove(event_at(l, i + 1), event_at(l, i), (count - i) * sizeof e);
+    *event_at(l, i) = e;
 }
 
-static int event_order(const void *a, const void *b)
+static void event_add(struct life *l, const struct record *r, struct event e, const char *what, slice who,
+                      const struct buf *text)
 {
-    const struct event *x = a, *y = b;
+    event_insert(l, event_count(l), r, e, what, who, text);
+}
 
-    if (x->time_ms != y->time_ms)
-        return x->time_ms < y->time_ms ? -1 : 1;
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
+static bool is_of_reception(const struct event *e, const struct trace *t)
+{
+    if (e->kind == EVENT_STORED)
+        return e->id == t->body;
+    if (e->kind == EVENT_CHANGED)
+        return e->id == t->parent;
+    for (unsigned i = 0; i < t->rcpt_count; i++)
+        for (unsigned k = 0; k < t->rcpts[i].target_count; k++)
+            if (e->kind == EVENT_ENQUEUED && t->rcpts[i].targets[k].entry == e->id)
+                return true;
+    return false;
+}
+
+static unsigned front_of_reception(const struct life *l, const struct record *r, const struct trace *t)
+{
+    unsigned at = event_count(l);
+
+    while (at > 0 && event_at(l, at - 1)->time_ms == r->time_ms && is_of_reception(event_at(l, at - 1), t))
+        at--;
+    return at;
+}
+
+static unsigned front_of_notices(const struct life *l, const struct record *r)
+{
+    unsigned at = event_count(l);
+
+    while (at > 0 && event_at(l, at - 1)->time_ms == r->time_ms && event_at(l, at - 1)->kind == EVENT_NOTICE)
+        at--;
+    return at;
 }
 
 static void life_name(struct life *l, slice id, slice message_id, slice sender, uint64_t bytes)
@@ -296,29 +335,34 @@ static void put_target(struct buf *out, const struct trace_target *t)
 
 static void trace_tell(struct search *s, const struct record *r)
 {
+    const struct event received = { .kind = EVENT_RECEIVED };
     struct buf text = BUF_INIT;
     struct life *l;
     struct trace t;
+    unsigned at;
 
     if (!trace_decode(r->payload, &s->scratch, &t) || (l = map_get(&s->receptions, t.id)) == NULL || l->is_dropped)
         return;
     life_name(l, t.id, t.message_id, t.sender, t.bytes);
+    if (slice_eq(json_str(json_object_get(l->object, "id")), t.id)) /* an entry is longer: it has a Received: */
+        json_object_set_new(l->object, "bytes", json_integer((json_int_t)t.bytes));
     put_origin(&text, &t);
-    event_add(l, r, RANK_RECEIVED, t.parent != 0 ? "routed" : "received", t.sender, &text);
+    at = front_of_reception(l, r, &t);
+    event_insert(l, at++, r, received, t.parent != 0 ? "routed" : "received", t.sender, &text);
     for (unsigned i = 0; i < t.rcpt_count; i++) {
         const struct trace_rcpt *rcpt = &t.rcpts[i];
 
         if (rcpt->target_count == 0) {
             buf_reset(&text);
             buf_printf(&text, "%.*s", SLICE_ARG(rcpt->status));
-            event_add(l, r, RANK_RECIPIENT, "recipient", rcpt->address, &text);
+            event_insert(l, at++, r, received, "recipient", rcpt->address, &text);
         }
         for (unsigned k = 0; k < rcpt->target_count; k++) {
             buf_reset(&text);
             if ((rcpt->bits & TRACE_ALIAS) != 0)
                 buf_printf(&text, "alias for %.*s, ", SLICE_ARG(rcpt->targets[k].address));
             put_target(&text, &rcpt->targets[k]);
-            event_add(l, r, RANK_RECIPIENT, "recipient", rcpt->address, &text);
+            event_insert(l, at++, r, received, "recipient", rcpt->address, &text);
         }
     }
     buf_free(&text);
@@ -339,6 +383,8 @@ static void outcome_tell(struct entry *e, const struct record *r, const struct q
                          const struct queue_outcome *o)
 {
     slice address = o->rcpt < e->value.rcpt_count ? e->value.rcpts[o->rcpt].address : SLICE_NONE;
+    const struct event changed = { .kind = EVENT_CHANGED, .id = r->object };
+    slice diag = o->diag.len != 0 ? o->diag : c->what == QUEUE_DELETE ? c->reason : SLICE_NONE;
     const char *what = o->state == RCPT_WAITING ? "deferred" : queue_rcpt_state_names[o->state % RCPT_STATES];
     struct buf text = BUF_INIT;
     char id[17];
@@ -347,15 +393,17 @@ static void outcome_tell(struct entry *e, const struct record *r, const struct q
     buf_printf(&text, "entry %s", id);
     if (c->is_attempt)
         buf_printf(&text, ", attempt %u", c->attempts);
+    if (c->by.len != 0 && !slice_eq(c->by, SLICE("scheduler")))
+        buf_printf(&text, ", %s %.*s", c->is_attempt ? "at" : "by", SLICE_ARG(c->by));
     if (o->status.len != 0)
         buf_printf(&text, ": %.*s", SLICE_ARG(o->status));
-    if (o->diag.len != 0)
-        buf_printf(&text, "%s%.*s", o->status.len != 0 ? " " : ": ", SLICE_ARG(o->diag));
+    if (diag.len != 0)
+        buf_printf(&text, "%s%.*s", o->status.len != 0 ? " " : ": ", SLICE_ARG(diag));
     if (o->state == RCPT_WAITING && r->type != QR_DONE && c->due_ms != 0) {
         buf_put_str(&text, "; next attempt ");
         put_time(&text, c->due_ms);
     }
-    event_add(e->life, r, RANK_LATER, what, address, &text);
+    event_insert(e->life, front_of_notices(e->life, r), r, changed, what, address, &text);
     buf_free(&text);
 }
 
@@ -374,7 +422,8 @@ static void hand_tell(struct entry *e, const struct record *r, const struct queu
         buf_printf(&text, " to channel %.*s, %.*s", SLICE_ARG(c->channel), SLICE_ARG(c->host));
     if (c->reason.len != 0)
         buf_printf(&text, ": %.*s", SLICE_ARG(c->reason));
-    event_add(e->life, r, RANK_LATER, (size_t)c->what < ARRAY_LEN(words) ? words[c->what] : "changed", c->by, &text);
+    event_add(e->life, r, (struct event){ .kind = EVENT_CHANGED, .id = r->object },
+              (size_t)c->what < ARRAY_LEN(words) ? words[c->what] : "changed", c->by, &text);
     buf_free(&text);
 }
 
@@ -385,7 +434,7 @@ static void change_tell(struct search *s, const struct record *r)
 
     if (e == NULL || e->life->is_dropped || !queue_change_decode(r->payload, &s->scratch, &c))
         return;
-    if (c.what != QUEUE_RESULT || c.outcome_count == 0)
+    if (c.outcome_count == 0)
         hand_tell(e, r, &c);
     for (unsigned i = 0; i < c.outcome_count; i++)
         outcome_tell(e, r, &c, &c.outcomes[i]);
@@ -398,18 +447,22 @@ static void entry_tell(struct search *s, const struct record *r)
 {
     struct entry *e = idmap_get(&s->entries, r->object);
     struct queue_entry q = { .id = r->object };
+    struct event made = { .kind = EVENT_ENQUEUED, .id = r->object };
     struct buf text = BUF_INIT;
     char id[17];
 
     if (e == NULL || e->life->is_dropped || !queue_entry_decode(r->payload, &s->scratch, &q))
         return;
+    entry_keep(s, e->life, r->object, r->payload);
     life_name(e->life, q.session, q.message_id, q.sender, body_view_bytes(&q.view));
+    if ((q.flags & QUEUE_IS_NOTICE) != 0 && !slice_eq(q.source, SLICE("process")))
+        made.kind = EVENT_NOTICE;
     queue_entry_id_print(r->object, id);
     buf_printf(&text, "entry %s for channel %.*s, %.*s; %u recipient%s, from channel %.*s%s", id, SLICE_ARG(q.channel),
                SLICE_ARG(q.host), q.rcpt_count, q.rcpt_count == 1 ? "" : "s", SLICE_ARG(q.source),
                (q.flags & QUEUE_IS_NOTICE) != 0 ? "; a notice of ours" : "");
     if (r->type == QR_ENQUEUE)
-        event_add(e->life, r, RANK_ENQUEUED, q.state == QUEUE_HELD ? "held" : "enqueued", q.sender, &text);
+        event_add(e->life, r, made, q.state == QUEUE_HELD ? "held" : "enqueued", q.sender, &text);
     buf_free(&text);
 }
 
@@ -468,7 +521,8 @@ static void row_tell(struct stored *st, const struct store_history *h, struct li
         buf_put_str(&text, ", flags ");
         store_flags_print(h->system, &text);
     }
-    event_add(l, st->record, RANK_LATER, words[h->event], buf_slice(&mailbox), &text);
+    event_add(l, st->record, (struct event){ .kind = EVENT_STORED, .id = h->body }, words[h->event],
+              buf_slice(&mailbox), &text);
     buf_free(&text);
     buf_free(&mailbox);
 }
@@ -553,7 +607,7 @@ static void search_free(struct search *s)
 {
     for (struct life *l = s->first; l != NULL; l = l->next) {
         for (unsigned i = 0; i < event_count(l); i++)
-            json_decref(((struct event *)(void *)l->events.ptr)[i].object);
+            json_decref(event_at(l, i)->object);
         buf_free(&l->events);
         json_decref(l->object);
     }
@@ -566,15 +620,12 @@ static void search_free(struct search *s)
     arena_free(&s->mem);
 }
 
-static json_t *events_make(struct life *l)
+static json_t *events_make(const struct life *l)
 {
-    struct event *e = (struct event *)(void *)l->events.ptr;
     json_t *array = json_array();
 
-    if (e != NULL)
-        qsort(e, event_count(l), sizeof *e, event_order);
     for (unsigned i = 0; i < event_count(l); i++)
-        json_array_append(array, e[i].object);
+        json_array_append(array, event_at(l, i)->object);
     return array;
 }
 
@@ -609,7 +660,10 @@ json_t *why_find(struct site *site, const struct why_query *q, struct err *err)
         goto out;
     for (struct life *l = s.first; l != NULL; l = l->next)
         l->object = json_object();
-    if (s.first != NULL && journal_walk(site->journal, s.from_seq, tell, &s, err) < 0)
+    s.is_closed = true;
+    /* Once more for what belongs to them and stands in parts of the history that do not name the key: notices. */
+    if (s.first != NULL && (journal_walk(site->journal, s.from_seq, join, &s, err) < 0 ||
+                            journal_walk(site->journal, s.from_seq, tell, &s, err) < 0))
         goto out;
     answer = answer_make(&s);
 out:

@@ -217,6 +217,21 @@ static enum intake_reply foreign(struct intake_tx *tx, const struct address *a)
     return found_remote(tx, a);
 }
 
+/* RFC 5321 4.5.1: of this host, whose name need not be a domain with users; notices of ours say it, too. */
+static bool is_our_postmaster(const struct intake_tx *tx, const struct address *a)
+{
+    return tx->peer != NULL && slice_eq_nocase(a->local, SLICE("postmaster")) && a->domain.len != 0 &&
+           slice_eq_nocase(a->domain, tx->peer->hostname);
+}
+
+static enum intake_reply no_domain(struct intake_tx *tx, const struct address *a)
+{
+    if (!is_our_postmaster(tx, a))
+        return foreign(tx, a);
+    ask_later(tx, &(struct address){ a->local, SLICE_NONE }, tx->expansion.depth);
+    return GOES_ON;
+}
+
 /* False: a wait began. */
 static bool on_rcpt_answer(struct intake_tx *tx, struct dir_query *q, enum intake_reply *verdict)
 {
@@ -230,7 +245,7 @@ static bool on_rcpt_answer(struct intake_tx *tx, struct dir_query *q, enum intak
         *verdict = missing(tx, q, INTAKE_R_NO_USER);
         return true;
     case DIR_NO_DOMAIN:
-        *verdict = foreign(tx, &q->address);
+        *verdict = no_domain(tx, &q->address);
         return true;
     case DIR_DISABLED:
         *verdict = q->user.status == DIR_ON_HOLD   ? found_held(tx, &q->user)

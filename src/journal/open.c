@@ -563,10 +563,10 @@ int journal_open(struct journal **out, const struct journal_setup *setup, struct
     if (index_reserve(j->index, err) < 0)
         journal_enter(j, JOURNAL_FULL, err->text);
     prepare_later(j);
+    if (report != NULL)
+        *report = j->report; /* before the committer goes on with a rebuild and counts in it */
     if (thread_start(&j->thread, "committer", 0, committer_main, j, err) < 0)
         goto fail;
-    if (report != NULL)
-        *report = j->report;
     *out = j;
     return 0;
 fail:

@@ -216,6 +216,8 @@ int channel_service_new(struct channel_service **out, const struct channel_setup
     for (unsigned i = 0; i < setup->other_count && s->binding_count < CHANNEL_TYPES; i++)
         s->bindings[s->binding_count++] = setup->others[i];
     s->reactor = reactor_new("channel", setup->clock, err);
+    if (s->reactor != NULL)
+        reactor_heartbeat(s->reactor, true);
     if (s->reactor == NULL || thread_start(&s->thread, "channel", 0, service_main, s->reactor, err) < 0) {
         channel_service_destroy(&s);
         return -1;
@@ -228,6 +230,11 @@ const struct channel_binding *channel_bindings(const struct channel_service *s, 
 {
     *count = s->binding_count;
     return s->bindings;
+}
+
+const struct reactor *channel_service_reactor(const struct channel_service *s)
+{
+    return s->reactor;
 }
 
 /* Jobs that wait for something (directory, helpers, the scheduler) end with its answer; the last one stops the loop. */

@@ -39,6 +39,8 @@ struct channel_setup {
 int channel_service_new(struct channel_service **out, const struct channel_setup *setup, struct err *err);
 /* They live as long as the service. */
 const struct channel_binding *channel_bindings(const struct channel_service *s, unsigned *count);
+/* It turns at least once a second: for the watchdog. */
+const struct reactor *channel_service_reactor(const struct channel_service *s);
 void channel_service_stop(struct channel_service *s); /* after scheduler_stop */
 void channel_service_destroy(struct channel_service **s);
 

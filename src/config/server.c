@@ -450,6 +450,8 @@ static int server_open(struct server *s, struct err *err)
         return -1;
     s->env.scheduler = s->out.scheduler;
     s->env.clients = s->out.pool;
+    s->env.channels = s->out.channels;
+    s->env.dns = s->out.dns;
     s->env.log = s->out.log;
     if (status_open(&s->status, s->reactor, &s->env, err) < 0 || net_server_start(s->net, err) < 0)
         return -1;

@@ -15,7 +15,9 @@
 #include "control/site.h"
 #include "net/server.h"
 
+struct channel_service;
 struct client_pool;
+struct dns;
 struct scheduler;
 struct txlog;
 struct rpc_call;
@@ -55,6 +57,8 @@ struct rpc_env {
     struct client_pool *clients; /* connections to others */
     struct reactor *reactor; /* of the main thread */
     struct scheduler *scheduler;
+    struct channel_service *channels;
+    struct dns *dns;
     struct txlog *log; /* the transaction log */
     int64_t began_ms; /* monotonic */
     void *daemon;

@@ -14,6 +14,7 @@
 #include "control/verb.h"
 #include "intake/intake.h"
 #include "net/client_pool.h"
+#include "queue/scheduler.h"
 
 #define PROC_STATUS_BYTES 4096
 #define KIB 1024
@@ -105,6 +106,23 @@ static json_t *threads_array(const struct rpc_env *env)
     return rows;
 }
 
+/* Nothing here waits for the scheduler: the status is asked for when something hangs. */
+static json_t *queue_object(const struct rpc_env *env)
+{
+    struct queue_sum sum;
+    json_t *o = json_object();
+
+    queue_sum(env->site->queue, SLICE_NONE, &sum);
+    put_u64(o, "entries", sum.entries);
+    put_u64(o, "recipients", sum.recipients);
+    put_u64(o, "bytes", sum.bytes);
+    put_u64(o, "held", sum.held);
+    put_u64(o, "destinations", queue_dest_count(env->site->queue));
+    put_u64(o, "dead", env->scheduler != NULL ? scheduler_dead_count(env->scheduler) : 0);
+    put_u64(o, "jobs", env->scheduler != NULL ? scheduler_job_count(env->scheduler) : 0);
+    return o;
+}
+
 static json_t *counters_object(void)
 {
     json_t *o = json_object();
@@ -144,6 +162,7 @@ int rpc_status(struct rpc_call *call, struct err *err UNUSED)
     put(o, "memory", memory_object());
     put(o, "threads", threads_array(env));
     put(o, "ledger", ledger_object(env->site));
+    put(o, "queue", queue_object(env));
     put(o, "counters", counters_object());
     call->result = o;
     return 0;

@@ -1,7 +1,11 @@
 #include "control/threads.h"
 
 #include "base/diag.h"
+#include "channel/channel.h"
+#include "log/txlog.h"
 #include "net/client_pool.h"
+#include "net/dns.h"
+#include "queue/scheduler.h"
 
 static const char stuck[] = "stuck";
 
@@ -20,6 +24,24 @@ static void loop_say(thread_row_fn *fn, void *arg, const struct reactor *r, int6
     row_say(fn, arg, reactor_name(r), "turns", now_ms - reactor_last_turn_ms(r), LOOP_STUCK_MS);
 }
 
+/* Those of the queue: who picks, who delivers here, who asks for names, who writes the log. */
+static void queue_say(const struct rpc_env *env, int64_t now_ms, thread_row_fn *fn, void *arg)
+{
+    int64_t turned_ms;
+    bool works;
+
+    if (env->scheduler != NULL)
+        loop_say(fn, arg, scheduler_reactor(env->scheduler), now_ms);
+    if (env->channels != NULL)
+        loop_say(fn, arg, channel_service_reactor(env->channels), now_ms);
+    if (env->dns != NULL)
+        loop_say(fn, arg, dns_reactor(env->dns), now_ms);
+    if (env->log == NULL)
+        return;
+    works = txlog_writer(env->log, &turned_ms);
+    row_say(fn, arg, "log", works ? "works" : "waits", now_ms - turned_ms, works ? LOG_STUCK_MS : 0);
+}
+
 void threads_each(const struct rpc_env *env, int64_t now_ms, thread_row_fn *fn, void *arg)
 {
     const struct site *site = env->site;
@@ -33,6 +55,7 @@ void threads_each(const struct rpc_env *env, int64_t now_ms, thread_row_fn *fn, 
         loop_say(fn, arg, net_server_worker(env->net, i)->reactor, now_ms);
     for (unsigned i = 0; env->clients != NULL && i < client_pool_workers(env->clients); i++)
         loop_say(fn, arg, client_pool_worker(env->clients, i)->reactor, now_ms);
+    queue_say(env, now_ms, fn, arg);
     works = journal_committer(site->journal, &turned_ms);
     row_say(fn, arg, "committer", works ? "works" : "waits", now_ms - turned_ms, works ? COMMITTER_STUCK_MS : 0);
     for (unsigned i = 0; i < pool_helpers(site->pool); i++) {

@@ -62,6 +62,9 @@ static enum intake_reply found_target(struct intake_tx *tx, const struct target 
     }
     if (tx->target_count + x->found_count >= tx_conf(tx)->expanded_max)
         return INTAKE_R_TOO_MANY_RCPT;
+    /* Sure to be queued: the client need not send its message for nothing. The queue's own mail must go on. */
+    if (like->kind != TARGET_MAILBOX && tx->peer->source != INTAKE_PROCESS && !queue_has_room(tx->in->queue))
+        return INTAKE_R_QUEUE_FULL;
     t = arena_alloc(&tx->mem, sizeof *t);
     *t = *like;
     t->next = x->found;

@@ -3,6 +3,7 @@
 #define LOG_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <zstd.h>
 
 #include "base/counter.h"
@@ -46,6 +47,10 @@ struct txlog {
     int64_t began_ms;    /* wall: when the current file was made */
     bool is_failing;
     struct packing packing;
+
+    /* written by it, read by any thread */
+    _Atomic bool works;
+    _Atomic int64_t turned_ms; /* monotonic */
 };
 
 /* rotate.c, on the writer's thread */

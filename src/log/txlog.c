@@ -182,13 +182,30 @@ static void put_lost(struct txlog *l, const struct log_conf *conf, uint64_t lost
     line_make(conf, &r, clock_wall_ms(l->clock), &l->back);
 }
 
+static void mark(struct txlog *l, bool works)
+{
+    atomic_store(&l->turned_ms, clock_mono_ms(l->clock));
+    atomic_store(&l->works, works);
+}
+
+bool txlog_writer(const struct txlog *l, int64_t *turned_ms)
+{
+    bool works = atomic_load(&l->works);
+
+    *turned_ms = atomic_load(&l->turned_ms);
+    return works;
+}
+
 static void wait_for_work(struct txlog *l, unsigned seconds)
 {
     struct timespec until;
 
+    mark(l, false);
+
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += seconds;
     pthread_cond_timedwait(&l->wake, &l->lock, &until);
+    mark(l, true);
 }
 
 /* With the lock held: is there anything to do but waiting? */
@@ -213,6 +230,8 @@ static void *writer(void *arg)
             wait_for_work(l, RETRY_S);
         else if (!has_work(l) && !l->packing.is_active)
             wait_for_work(l, CARE_S);
+        else
+            mark(l, true); /* a turn of a busy writer is a turn */
         conf = l->conf;
         asked = l->asked;
         closing = l->is_closing;
@@ -287,6 +306,7 @@ int txlog_open(struct txlog **out, const char *dir, const struct clock *clock, c
         goto fail;
     log_expire(l, conf);
     log_pack_rest(l, conf);
+    mark(l, false);
     if (thread_start(&l->thread, "log", 0, writer, l, err) < 0)
         goto fail;
     *out = l;

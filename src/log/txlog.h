@@ -85,6 +85,8 @@ unsigned txlog_bad_commands_max(const struct txlog *l);
 void txlog_rotate(struct txlog *l); /* soon */
 /* Everything written so far is in the file when it returns (or could not be). Waits. */
 void txlog_flush(struct txlog *l);
+/* Does its thread write (or rotate, or compress)? *turned_ms, monotonic: since when it does, or has not. Any thread. */
+bool txlog_writer(const struct txlog *l, int64_t *turned_ms);
 void txlog_close(struct txlog **l);
 
 /* A connection to us, for records O, C, X and U: fills direction, session, source, transport and application of `more`.

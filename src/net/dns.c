@@ -755,12 +755,19 @@ int dns_new(struct dns **out, const struct clock *clock, struct conf_set *conf, 
     rng_init(&d->rng, random_u64());
     d->conf = CONTAINER_OF(snap_ref(&conf->snap), struct conf_set, snap);
     d->reactor = reactor_new("dns", clock, err);
+    if (d->reactor != NULL)
+        reactor_heartbeat(d->reactor, true);
     if (d->reactor == NULL || thread_start(&d->thread, "dns", STACK_BYTES, dns_main, d, err) < 0) {
         dns_destroy(&d);
         return -1;
     }
     *out = d;
     return 0;
+}
+
+const struct reactor *dns_reactor(const struct dns *d)
+{
+    return d->reactor;
 }
 
 void dns_reload(struct dns *d, struct conf_set *conf)

@@ -51,6 +51,7 @@ struct dns;
 int dns_new(struct dns **out, const struct clock *clock, struct conf_set *conf, struct err *err);
 void dns_reload(struct dns *d, struct conf_set *conf);
 void dns_destroy(struct dns **d);
+const struct reactor *dns_reactor(const struct dns *d); /* turns at least once a second: for the watchdog */
 
 enum dns_result { DNS_OK, DNS_NONE, DNS_NULL_MX, DNS_SELF, DNS_TEMP };
 enum dns_kind { DNS_ROUTE, DNS_ADDRESS, DNS_PTR, DNS_TXT };

@@ -85,6 +85,27 @@ static int limit_check(struct queue *q, struct journal_view *v, uint32_t max, st
     return err_set(err, ERR_LIMIT, "the queue is full: queue.entries_max is %u", max);
 }
 
+bool queue_has_room(struct queue *q)
+{
+    struct settings s;
+    struct snapshot snap;
+    uint32_t max;
+    bool has_room = true;
+
+    settings_get(q, &s);
+    max = s.queue->entries_max;
+    settings_put(&s);
+    if (max == 0)
+        return true;
+    pthread_mutex_lock(&q->lock);
+    if (snapshot_begin(q, NULL, &snap, NULL) == 0) {
+        has_room = limit_check(q, snap.v, max, NULL) == 0;
+        snapshot_end(&snap);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return has_room;
+}
+
 /* What the queue decides about a new entry. */
 static void entry_complete(struct queue_entry *e, const struct settings *s, int64_t now_ms)
 {

@@ -124,6 +124,10 @@ struct queue_entry { /* a plain value; slices point into the arena it was decode
  * nothing emitted: refused (ERR_LIMIT: entries_max, say 452 4.3.1; ERR_SYNTAX: no recipient, name too long). */
 uint64_t queue_emit_enqueue(struct queue *q, struct journal_tx *tx, const struct queue_entry *e, struct err *err);
 
+/* Is there room for one more entry (entries_max) at this moment? False is counted as a refusal. For who can say so
+ * early; only queue_emit_enqueue is sure. Any thread. */
+bool queue_has_room(struct queue *q);
+
 /* Inside an operation: n recipients that came and ended in one, without an entry (direct delivery to the store; a
  * recipient expanded into others): created and ended, by channel. */
 void queue_emit_passed(struct queue *q, struct journal_tx *tx, slice channel, enum queue_rcpt_state end, uint64_t n);
@@ -237,6 +241,7 @@ struct queue_sum {
     uint64_t entries, recipients, bytes, held;
 };
 void queue_sum(struct queue *q, slice channel, struct queue_sum *out);
+uint64_t queue_dest_count(struct queue *q); /* destinations that have entries; without reading them. Any thread */
 
 /* Per channel and in all: {"channels": {"tcp_local": {"created", "delivered", "relayed", "failed", "returned",
  * "deleted", "expanded", "moved", "queued"}}, "total": …}: Q1. v: the view of an operation, or NULL. */

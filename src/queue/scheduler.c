@@ -304,6 +304,26 @@ struct tally *scheduler_tally(struct scheduler *s)
     return s->tally;
 }
 
+static uint64_t not_negative(int64_t n)
+{
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+uint64_t scheduler_job_count(const struct scheduler *s)
+{
+    return not_negative(atomic_load(&s->job_count));
+}
+
+uint64_t scheduler_dead_count(const struct scheduler *s UNUSED)
+{
+    return not_negative(counter_get(&scheduler_counters[SC_DEAD]));
+}
+
+const struct reactor *scheduler_reactor(const struct scheduler *s)
+{
+    return s->reactor;
+}
+
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
 static void *thread_main(void *arg)

@@ -58,6 +58,12 @@ void scheduler_reload(struct scheduler *s, struct conf_set *conf);
 /* No more jobs; waits at most stop_grace_ms for those that run (a driven one does not wait). */
 void scheduler_stop(struct scheduler *s);
 void scheduler_destroy(struct scheduler **out); /* waits for what the journal has answered */
+/* At this moment, without asking the scheduler: jobs that run; destinations that cannot be reached (by any scheduler of
+ * the process). Any thread. */
+uint64_t scheduler_job_count(const struct scheduler *s);
+uint64_t scheduler_dead_count(const struct scheduler *s);
+/* It turns at least once a second: for the watchdog. */
+const struct reactor *scheduler_reactor(const struct scheduler *s);
 
 /* Everything of the channel, of the destination, or (both empty) of all is due now; dead destinations are probed. */
 void scheduler_run(struct scheduler *s, slice channel, slice host);

@@ -730,6 +730,15 @@ static void age_submit(struct job *job)
     submit(CONTAINER_OF(job, struct planned, job));
 }
 
+/* What was never tried, because its host cannot be reached, waits for what the others were told. */
+static void reason_borrow(struct scheduler *s, struct planned *p)
+{
+    const struct dest *d = idmap_get(&s->dests, p->r.entry.dest);
+
+    if (p->r.entry.attempts == 0 && p->r.entry.reason.len == 0 && d != NULL && d->is_dead && d->diag != NULL)
+        p->r.entry.reason = slice_dup(&p->r.request->mem, slice_str(d->diag));
+}
+
 static void age_look(struct scheduler *s, uint64_t id)
 {
     struct planned *p = planned_new(s, QUEUE_RESULT, NULL, id, s->set);
@@ -743,6 +752,7 @@ static void age_look(struct scheduler *s, uint64_t id)
     p->r.conf = channel_conf_find(s->channels_conf, p->r.entry.channel);
     if (p->r.conf == NULL)
         p->r.conf = &s->channels_conf->channels[0];
+    reason_borrow(s, p);
     decide(p, CAUSE_AGE);
     p->job = (struct job){ .run = age_run, .done = age_submit, .reactor = s->reactor };
     if (p->out.notices == NULL || s->setup.helpers == NULL) {

@@ -269,6 +269,35 @@ static void dests_of_young(struct dest_gather *g)
             dest_of_young(g, d);
 }
 
+static bool has_visible(const struct young_dest *d, const struct snapshot *s)
+{
+    for (unsigned p = 0; p < QUEUE_PRIORITIES; p++)
+        LIST_FOREACH(&d->entries[p], it)
+            if (young_visible(s, LIST_ENTRY(it, struct young, same)))
+                return true;
+    return false;
+}
+
+uint64_t queue_dest_count(struct queue *q)
+{
+    struct sums sums;
+    struct snapshot s;
+    slice channel, host;
+    uint64_t n = 0, dest;
+    size_t at = 0;
+    void *d;
+
+    pthread_mutex_lock(&q->lock);
+    if (snapshot_begin(q, NULL, &s, NULL) == 0) {
+        n = journal_table_count(s.v, QT_DEST);
+        while (idmap_next(&q->young_dests, &at, &dest, &d))
+            n += !table_dest(s.v, dest, &sums, &channel, &host) && has_visible(d, &s);
+        snapshot_end(&s);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
 static int dest_cmp(const void *a, const void *b)
 {
     const struct dest_row *x = a, *y = b;

@@ -3,12 +3,18 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 #include <cmocka.h>
 
 #include "base/keys.h"
 #include "base/mem.h"
+#include "channel/channel.h"
 #include "control/threads.h"
+#include "log/txlog.h"
+#include "net/dns.h"
+#include "queue/scheduler.h"
 #include "unit/reactor/gate.h"
 
 struct scene {
@@ -177,6 +183,97 @@ static void threads__rows(void **state)
     assert_false(s->is_wrong);
 }
 
+/* The threads of the queue's machinery, on a clock of their own. The scheduler's loop is turned by nobody. */
+struct queue_scene {
+    struct clock clock;
+    struct conf_set set;
+    struct dns_conf dns_conf;
+    struct log_conf log_conf;
+    struct queue *queue;
+    struct reactor *loop;
+};
+
+static void queue_begin(struct scene *s, struct queue_scene *q, bool is_real)
+{
+    struct channel_setup channels = { .clock = &q->clock };
+    struct scheduler_setup scheduler = { .clock = &q->clock };
+    struct err err = ERR_INIT;
+
+    *q = (struct queue_scene){ 0 };
+    if (is_real)
+        clock_init_real(&q->clock);
+    else
+        clock_init_fake(&q->clock, clock_mono_ms(&s->site.clock), 1700000000000);
+    snap_init(&q->set.snap, NULL);
+    keys_default(&dns_keys, &q->dns_conf, &s->mem);
+    keys_default(&log_keys, &q->log_conf, &s->mem);
+    q->set.section[CONF_DNS] = &q->dns_conf;
+    assert_int_equal(queue_new(&q->queue, &q->clock, &err), 0);
+    q->loop = is_real ? NULL : reactor_new("scheduler", &q->clock, &err);
+    scheduler.queue = q->queue;
+    scheduler.reactor = q->loop;
+    assert_int_equal(scheduler_new(&s->env.scheduler, &scheduler, &err), 0);
+    assert_int_equal(channel_service_new(&s->env.channels, &channels, &err), 0);
+    assert_int_equal(dns_new(&s->env.dns, &q->clock, &q->set, &err), 0);
+    assert_int_equal(txlog_open(&s->env.log, s->dir, &q->clock, &q->log_conf, &err), 0);
+}
+
+static void queue_end(struct scene *s, struct queue_scene *q)
+{
+    txlog_close(&s->env.log);
+    dns_destroy(&s->env.dns);
+    channel_service_stop(s->env.channels);
+    scheduler_stop(s->env.scheduler);
+    scheduler_destroy(&s->env.scheduler);
+    channel_service_destroy(&s->env.channels);
+    reactor_destroy(&q->loop);
+    queue_destroy(&q->queue);
+}
+
+static void threads__those_of_the_queue(void **state)
+{
+    struct scene *s = *state;
+    struct queue_scene q;
+    int64_t since_ms;
+
+    s->job = (struct job){ .run = job_run, .done = job_done, .reactor = s->env.reactor };
+    gate_add(&s->go, 1);
+    assert_true(pool_submit(s->site.pool, &s->job)); /* so that the helper has turned, by this clock */
+    pool_drain(s->site.pool);
+    queue_begin(s, &q, false);
+    while (txlog_writer(s->env.log, &since_ms)) /* it begins with a look around */
+        sched_yield();
+    rows_are(s, LOOP_STUCK_MS, "main turns 30000\nscheduler turns 30000\nchannel turns 30000\ndns turns 30000\n"
+                               "log waits 30000\ncommitter waits 30000\nhelper/0 waits 30000\n");
+    rows_are(s, LOOP_STUCK_MS + 1, "main stuck 30001\nscheduler stuck 30001\nchannel stuck 30001\ndns stuck 30001\n"
+                                   "log waits 30001\ncommitter waits 30001\nhelper/0 waits 30001\n");
+    queue_end(s, &q);
+    assert_false(s->is_wrong);
+}
+
+/* Each beats by itself: within seconds, with nothing to do. */
+static void threads__those_of_the_queue_turn(void **state)
+{
+    struct scene *s = *state;
+    struct queue_scene q;
+    const struct reactor *loops[3];
+
+    queue_begin(s, &q, true);
+    loops[0] = scheduler_reactor(s->env.scheduler);
+    loops[1] = channel_service_reactor(s->env.channels);
+    loops[2] = dns_reactor(s->env.dns);
+    for (unsigned i = 0; i < ARRAY_LEN(loops); i++) {
+        const int64_t began_ms = clock_mono_ms(&q.clock);
+
+        while (reactor_last_turn_ms(loops[i]) <= began_ms)
+            if (clock_mono_ms(&q.clock) > began_ms + 20000)
+                fail_msg("%s does not turn", reactor_name(loops[i]));
+            else
+                nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+    }
+    queue_end(s, &q);
+}
+
 #define SCENE_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -186,6 +283,8 @@ int main(void)
         SCENE_TEST(threads__a_committer_that_does_not_come_back_is_stuck),
         SCENE_TEST(threads__a_helper_may_take_long_if_its_job_says_so),
         SCENE_TEST(threads__rows),
+        SCENE_TEST(threads__those_of_the_queue),
+        SCENE_TEST(threads__those_of_the_queue_turn),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

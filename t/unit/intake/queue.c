@@ -218,8 +218,11 @@ static void intake_commit__queues_what_may_not_be_direct(void **state)
 static void intake_commit__refuses_when_the_queue_is_full(void **state)
 {
     static const struct row rows[] = {
+        /* room for one entry: at RCPT for each of them, and the end of data knows better */
+        { RELAY, HI FROM TO("a@x.test") TO("b@y.test") DATA, "250,250,250,250,354,452", "", 0 },
         { RELAY, HI FROM TO("a@x.test") DATA, GOOD, "tcp_local x.test a@x.test;", 0 },
-        { RELAY, HI FROM TO("a@x.test") TO("alice@example.test") DATA, "250,250,250,250,354,452", "", 0 },
+        { RELAY, HI FROM TO("a@x.test") TO("alice@example.test") DATA, "250,250,452,250,354,250", "", 1 },
+        { RELAY, HI FROM TO("a@x.test") "DATA\r\n", "250,250,452,554", "", 0 },
         { NULL, HI FROM TO("alice@example.test") DATA, GOOD, "", 1 },
     };
 

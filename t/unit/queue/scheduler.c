@@ -518,6 +518,59 @@ static void scheduler__warns_and_returns(void **state)
     test_sound(&t->q);
 }
 
+/* What a notice says of each recipient, of the notices in the queue, in order. */
+static bool notice_note(void *arg, const struct queue_entry *e)
+{
+    struct sched_test *t = ((void **)arg)[0];
+    char octets[8192] = "";
+    struct journal_view v;
+    struct body_pin pin;
+
+    if ((e->flags & QUEUE_IS_NOTICE) == 0)
+        return true;
+    assert_true(e->view.body_bytes < sizeof octets);
+    assert_int_equal(journal_read_begin(t->q.site.j, &v, NULL), 0);
+    assert_int_equal(journal_body_pin(t->q.site.j, &v, e->view.body_id, &pin, NULL), 0);
+    journal_read_end(&v);
+    assert_int_equal(journal_body_read(&pin, 0, octets, e->view.body_bytes, NULL), 0);
+    journal_body_unpin(&pin);
+    buf_printf(((void **)arg)[1], "%s%s;", strstr(octets, "Action: delayed") != NULL ? "delayed" : "failed",
+               strstr(octets, "connection refused") != NULL ? " refused" : "");
+    return true;
+}
+
+/* Few of 20 are probes of the dead host; the senders of the others hear why, too. */
+static void scheduler__notices_of_what_was_never_tried_say_why(void **state)
+{
+    struct sched_test *t = *state;
+    struct buf seen = BUF_INIT, want = BUF_INIT;
+    struct queue_entry e;
+    uint64_t last = 0;
+
+    t->q.setup.with_notices = true;
+    sched_open(t, "{\"tcp_local\": {\"notices\": [\"PT1H\", \"PT2H\"], \"backoff\": [\"P1D\"]}}");
+    test_rule(t, DOES_UNREACHABLE);
+    for (unsigned i = 0; i < 20; i++)
+        last = test_put(&t->q, "tcp_local", "a.example", 1);
+    test_quiet(t);
+    for (unsigned i = 0; i < 62; i++)
+        test_pass(t, MINUTE);
+    assert_true(test_get(&t->q, last, &e));
+    assert_int_equal(e.attempts, 0);
+    assert_int_equal(e.notices, 1);
+    for (unsigned i = 0; i < 60; i++)
+        test_pass(t, MINUTE);
+    assert_int_equal(test_total(&t->q, "tcp_local", "returned"), 20);
+    assert_true(t->tried_count < 20);
+    queue_each(t->q.site.queue, 0, 100, notice_note, (void *[]){ t, &seen });
+    for (unsigned i = 0; i < 40; i++)
+        buf_put_str(&want, i < 20 ? "delayed refused;" : "failed refused;");
+    assert_string_equal(buf_str(&seen), buf_str(&want));
+    buf_free(&seen);
+    buf_free(&want);
+    test_sound(&t->q);
+}
+
 /* Returned while it waits for a stopped channel: nobody tries it afterwards. */
 static void scheduler__returned_ones_leave_the_view(void **state)
 {
@@ -575,6 +628,7 @@ int main(void)
         T(scheduler__refused_results_are_kept),
         T(scheduler__refused_deliveries_come_again),
         T(scheduler__warns_and_returns),
+        T(scheduler__notices_of_what_was_never_tried_say_why),
         T(scheduler__returned_ones_leave_the_view),
         T(scheduler__hold_channel_holds),
     };

@@ -61,7 +61,7 @@ static void conf__reads_listeners(void **state)
           "/listeners/x/addresses/1: no port: write \"127.0.0.1:25\", \"[::1]:25\", \"*:25\" or \"unix:/path\"\n" },
         { "{}", "{\"x\": {\"addresses\": [\"*:1\"], \"unix_mode\": \"0888\"}}",
           "/listeners/x: unix_mode: expected an octal number such as \"0660\"\n"
-          "/listeners/x: protocol is missing: smtp, submission, lmtp, imap or pop3\n" },
+          "/listeners/x: protocol is missing: smtp, submission, lmtp, imap, pop3 or metrics\n" },
         { "{}", "{\"x\": {\"protocol\": \"smtp\"}}",
           "/listeners/x: addresses: expected 1 to 64 of them, such as [\"127.0.0.1:25\"]\n" },
         { "{\"listen\": [\"localhost\"], \"proxy_trusted\": [\"10.0.0.0/8\", \"10.0.0.0/99\"]}", "{}",

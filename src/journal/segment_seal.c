@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "base/diag.h"
 #include "base/mem.h"
 #include "journal/segment_private.h"
 
@@ -59,18 +61,33 @@ out:
     return rc;
 }
 
+/* Neither a failed sync nor a failed cut says whether the trailer is on disk: the page cache may show it until the power
+ * goes, so that the next start would take the segment for sealed and drop what voids its end. It is taken back. */
+static void trailer_void(int fd, uint64_t at)
+{
+    static const unsigned char zeros[FOOTER_TRAILER_BYTES];
+
+    if (file_write(fd, at, zeros, sizeof(zeros), NULL) < 0 && ftruncate(fd, (off_t)at) < 0)
+        diag_error("journal", "a footer that may not be on disk cannot be taken back: %s", strerror(errno));
+}
+
 /* The trailer is written after all before it is on disk, and is valid only at the very end of the file: so a segment
  * that a crash caught in here is either not sealed at all or completely. */
 static int footer_write(int fd, uint64_t at, slice footer, struct err *err)
 {
     size_t front = footer.len - FOOTER_TRAILER_BYTES;
+    int rc;
 
-    if (file_write(fd, at, footer.ptr, front, err) < 0 || file_sync(fd, err) < 0 ||
-        file_write(fd, at + front, footer.ptr + front, FOOTER_TRAILER_BYTES, err) < 0)
+    if (file_write(fd, at, footer.ptr, front, err) < 0 || file_sync(fd, err) < 0)
         return -1;
-    if (ftruncate(fd, (off_t)(at + footer.len)) < 0)
-        return err_sys(err, errno, "truncate");
-    return file_sync(fd, err);
+    rc = file_write(fd, at + front, footer.ptr + front, FOOTER_TRAILER_BYTES, err);
+    if (rc == 0 && ftruncate(fd, (off_t)(at + footer.len)) < 0)
+        rc = err_sys(err, errno, "truncate");
+    if (rc == 0)
+        rc = file_sync(fd, err);
+    if (rc < 0)
+        trailer_void(fd, at + front);
+    return rc;
 }
 
 static void info_seal(struct segment_info *info, const struct footer_writer *w, uint64_t records_end, uint64_t bytes)

@@ -539,6 +539,52 @@ static void dir_foreign__knows_what_a_helper_made_meanwhile(void **state)
     site_free(&race.site);
 }
 
+/* What the page cache shows after a failed sync is not on disk: the next start must seal again, all of it. */
+static void seal__that_failed_is_not_found_sealed(void **state)
+{
+    static const struct {
+        enum call call;
+        unsigned n;
+    } rows[] = { { PWRITE, 1 }, { FDATASYNC, 1 }, { PWRITE, 2 }, { FTRUNCATE, 1 }, { FDATASYNC, 2 } };
+    struct segment_site s;
+    struct segment_writer w;
+    struct segment_info info;
+    struct buf mem = BUF_INIT;
+    struct footer f;
+
+    (void)state;
+    /* the second time round the file has its final length already, so that nothing but the trailer makes it sealed */
+    for (unsigned i = 0; i < 2 * ARRAY_LEN(rows); i++) {
+        site_init(&s);
+        site_open(&s);
+        site_log(&s, &w, 1, 10, 200);
+        segment_writer_close(&w);
+        for (unsigned round = i < ARRAY_LEN(rows) ? 1 : 0; round < 2; round++) {
+            memset(&fault, 0, sizeof(fault));
+            fault.call = round == 0 ? FDATASYNC : rows[i % ARRAY_LEN(rows)].call;
+            fault.n = round == 0 ? 2 : rows[i % ARRAY_LEN(rows)].n;
+            fault.error = EIO;
+            fault.is_armed = true;
+            assert_int_equal(segment_seal(s.dir, 1, w.at, NULL), -1);
+            fault.is_armed = false;
+            assert_int_equal(fault.hits, 1);
+            site_reopen(&s);
+            assert_true(segment_dir_find(s.dir, 1, &info));
+            assert_false(info.is_sealed || info.is_damaged);
+        }
+        fault.count[PWRITE] = 0;
+        fault.n = 0;
+        fault.is_armed = true;
+        assert_int_equal(segment_seal(s.dir, 1, w.at, NULL), 0);
+        fault.is_armed = false;
+        assert_int_equal(fault.count[PWRITE], 2); /* front and trailer anew: pages of a failed sync count as clean */
+        site_reopen(&s);
+        assert_int_equal(segment_read_footer(s.dir, 1, &f, &mem, NULL), 0);
+        site_free(&s);
+    }
+    buf_free(&mem);
+}
+
 static void read_all__counts_what_cannot_be_read(void **state)
 {
     struct segment_site s;
@@ -588,6 +634,7 @@ int main(void)
         cmocka_unit_test(writer_open__says_that_the_disk_is_full),
         cmocka_unit_test(writer_open__says_when_it_may_come_back),
         cmocka_unit_test(dir_foreign__knows_what_a_helper_made_meanwhile),
+        cmocka_unit_test(seal__that_failed_is_not_found_sealed),
         cmocka_unit_test(read_all__counts_what_cannot_be_read),
     };
 

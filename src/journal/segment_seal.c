@@ -62,7 +62,8 @@ out:
 }
 
 /* Neither a failed sync nor a failed cut says whether the trailer is on disk: the page cache may show it until the
- * power goes, so that the next start would take the segment for sealed and drop what voids its end. It is taken back. */
+ * power goes, so that the next start would take the segment for sealed and drop what voids its end. It is taken back.
+ */
 static void trailer_void(int fd, uint64_t at)
 {
     static const unsigned char zeros[FOOTER_TRAILER_BYTES];

@@ -169,8 +169,10 @@ static int child(const char *dir)
                                           .channels = "{\"tcp_local\": {\"backoff\": [\"PT1M\"]}}" };
     idmap_init(&c->sent);
     idmap_init(&c->deferred);
-    if (queue_site_open(&c->site, &c->setup, &err) < 0)
+    if (queue_site_open(&c->site, &c->setup, &err) < 0) {
+        mem_free(c);
         return 1;
+    }
     c->reactor = reactor_new("test", &c->site.clock, &err);
     setup.queue = c->site.queue;
     setup.journal = c->site.j;

@@ -10,7 +10,6 @@
 #include "config/tables.h"
 #include "config/write.h"
 #include "control/verb_rpc.h"
-#include "route/short.h"
 
 static void path_of(const struct verb_call *call, struct buf *out)
 {
@@ -33,8 +32,6 @@ static void problem_keep(void *arg, const char *pointer, const char *message)
 
 static void check_print(const char *path, const json_t *problems, const struct conf_set *set)
 {
-    const struct routes_conf *routes = set != NULL ? conf_section(set, CONF_ROUTES) : NULL;
-
     for (size_t i = 0; i < json_array_size(problems); i++) {
         slice pointer = json_get_str(json_array_get(problems, i), "pointer");
 
@@ -45,8 +42,6 @@ static void check_print(const char *path, const json_t *problems, const struct c
         printf("%s: %zu problem%s\n", path, json_array_size(problems), json_array_size(problems) == 1 ? "" : "s");
     else
         printf("%s: good\n", path);
-    if (routes != NULL && routes->count != 0)
-        printf("%s: /routes: %zu rows are valid; they are used once this version has a queue\n", path, routes->count);
 }
 
 int config_verb_check(const struct verb_call *call)

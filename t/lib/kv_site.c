@@ -47,7 +47,7 @@ int kv_journal_open(struct kv_journal *k, const struct kv_site *site, struct err
     setup.partitions = &site->partition;
     setup.partition_count = site->partition != NULL ? 1 : 0;
     setup.conf = &conf;
-    setup.clock = &k->clock;
+    setup.clock = site->clock != NULL ? site->clock : &k->clock;
     setup.pool = k->pool;
     setup.boot_id = site->boot_id;
     setup.discard_index = site->discard_index;

@@ -21,6 +21,7 @@ struct kv_site {
     bool background;         /* a rebuild goes on after opening, */
     unsigned rebuild_slice;  /* so many records at a time; 0: as many as time allows */
     bool without_pool;       /* helpers' work is done by the committer */
+    const struct clock *clock; /* NULL: the real one */
 };
 
 struct kv_journal {

@@ -491,8 +491,7 @@ static void auth_delay__grows_by_peer(void **state)
     struct err err = ERR_INIT;
     struct site s;
 
-    site_begin(&s);
-    clock_init_fake(&s.dir.clock, 1000000, 1000000);
+    site_begin_at(&s, true);
     s.auth_conf.delay_ms = 1000;
     s.auth_conf.plaintext = AUTH_PLAINTEXT_ALWAYS;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

@@ -37,13 +37,13 @@ static inline struct dir_secrets secrets_of(struct site *s, const char *password
     return made;
 }
 
-static inline void site_begin(struct site *s)
+static inline void site_begin_at(struct site *s, bool is_fake)
 {
     struct dir_secrets secrets;
     struct err err = ERR_INIT;
 
     memset(s, 0, sizeof(*s));
-    dir_site_begin(&s->dir);
+    dir_site_begin_at(&s->dir, is_fake);
     keys_default(&auth_keys, &s->auth_conf, &s->dir.mem);
     s->auth_conf.delay_ms = 0;
     s->auth_conf.cache_s = 0; /* every hash is counted */
@@ -66,6 +66,11 @@ static inline void site_begin(struct site *s)
     dir_site_do(&s->dir, DIR_USER_ADD, "empty", NULL, NULL);
     secrets = secrets_of(s, "master");
     dir_site_do(&s->dir, DIR_USER_ADD, "boss", "{\"admin\": true}", &secrets);
+}
+
+static inline void site_begin(struct site *s)
+{
+    site_begin_at(s, false);
 }
 
 static inline void site_end(struct site *s)

@@ -25,8 +25,7 @@ static void auth_known__spares_the_hash(void **state)
     };
     struct site s;
 
-    site_begin(&s);
-    clock_init_fake(&s.dir.clock, 1000000, 1000000);
+    site_begin_at(&s, true);
     s.auth_conf.cache_s = 10;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         int64_t hashes = count("auth.hashes"), cached = count("auth.cached");

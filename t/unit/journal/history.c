@@ -132,15 +132,17 @@ static void trim__by_age(void **state)
     (void)state;
     care_begin(&c, 23);
     assert_int_equal(fill(&c, 3), 3);
-    clock_init_fake(&clock, 0, clock_wall_ms(c.k.j->clock));
-    c.k.j->clock = &clock;
+    kv_journal_close(&c.k);
+    clock_init_fake(&clock, 0, clock_wall_ms(&c.k.clock));
+    c.site.clock = &clock;
+    care_open(&c);
+    assert_int_equal(history_count(&c), 3);
     clock_fake_advance(&clock, 29 * INT64_C(86400000));
     assert_int_equal(history_trim(c.k.j, &err), 0);
     assert_int_equal(history_count(&c), 3);
     clock_fake_advance(&clock, 2 * INT64_C(86400000));
     assert_int_equal(history_trim(c.k.j, &err), 0);
     assert_int_equal(history_count(&c), 0);
-    c.k.j->clock = &c.k.clock;
     care_end(&c);
 }
 

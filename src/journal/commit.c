@@ -723,7 +723,7 @@ static void inbox_take(struct journal *j, bool wait, bool *closing)
 /* Is there a rebuild to go on with? */
 static bool catchup_turn(const struct journal *j)
 {
-    return catchup_pending(j) && journal_state(j, NULL) != JOURNAL_READ_ONLY;
+    return catchup_pending(j) && !j->rebuild_stands && journal_state(j, NULL) != JOURNAL_READ_ONLY;
 }
 
 static void catchup_round(struct journal *j)

@@ -134,6 +134,7 @@ struct journal {
     struct index *index;
     struct catchup *catchup; /* of a rebuild, until the journal is closed; catchup.h */
     unsigned rebuild_slice; /* of the setup */
+    bool rebuild_stands;    /* the committer's; a test wants to be in between for as long as it takes */
     _Atomic bool is_catching_up;
     _Atomic uint64_t catchup_done, catchup_all; /* late records */
     struct journal_report report;

@@ -210,6 +210,13 @@ static int log_ready(struct journal *j, uint64_t number, struct err *err)
             rc = 0;
             is_footless = true;
         }
+        /* of the last one before it, so that nothing else voids its end afterwards */
+        if (rc == 0 && i + 1 < n && list[i + 1].info.header.number == number &&
+            (rc = segment_harden(j->segments, earlier, err)) < 0 && err->kind == ERR_FULL) {
+            *err = ERR_INIT;
+            rc = 0;
+            is_footless = true;
+        }
         if (rc == 0 && is_footless && earlier != number)
             rc = void_check(j, earlier, err);
     }

@@ -23,7 +23,7 @@ struct replay {
     uint64_t segment; /* being replayed */
     uint64_t last_seq; /* highest met */
     uint64_t number_max; /* files behind it are new; 0: none is */
-    bool is_footless; /* a segment could not be sealed for want of room: what voids its end must stay */
+    bool is_footless; /* a segment could not be sealed or not for certain: what voids its end must stay */
     unsigned in_txn;
     uint64_t done_bytes, all_bytes;
 };
@@ -144,12 +144,20 @@ static int segment_end(struct replay *r, const struct log_segment *s, struct err
 static int seal_open_ones(struct replay *r, struct err *err)
 {
     struct log_segment *list;
+    struct err why = ERR_INIT;
     unsigned n;
     int rc = log_segments(r->j, &list, &n, err);
 
-    for (unsigned i = 0; i < n && rc == 0; i++)
-        if (!list[i].info.is_sealed)
-            rc = segment_end(r, &list[i], err);
+    for (unsigned i = 0; i < n && rc == 0; i++) {
+        if (list[i].info.is_sealed)
+            continue;
+        /* it may be empty, and go: what is before it must not end elsewhere then */
+        if (i > 0 && segment_harden(r->j->segments, list[i - 1].info.header.number, &why) < 0) {
+            diag_warn("journal", "empty segments stay: %s", why.text);
+            r->is_footless = true;
+        }
+        rc = segment_end(r, &list[i], err);
+    }
     mem_free(list);
     return rc;
 }

@@ -343,6 +343,7 @@ static int segment_found(struct segment_dir *d, unsigned root, const char *path,
         return err_prefix(err, "%s: ", path);
     }
     close(fd);
+    e->is_unsure = e->info.is_sealed;
     segment_entry_insert(d, e);
     return 0;
 }

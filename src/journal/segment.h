@@ -113,6 +113,10 @@ void segment_writer_close(struct segment_writer *w); /* the segment stays open (
  * ERR_FULL: there is no room for the footer. Until the end of the process the segment then counts as sealed all the
  * same (so it can be emptied, which makes room), but its footer cannot be read. */
 int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, struct err *err);
+/* A segment that was found sealed at open is so on disk when this returns 0: a process that died over its last sync
+ * leaves a trailer that stands in the page cache only. To be called before what follows the segment goes, which says
+ * until then where its records end. Nothing is done for others, or again. ERR_FULL as above. Blocks. */
+int segment_harden(struct segment_dir *d, uint64_t number, struct err *err);
 
 /* --- writing body and compaction segments ------------------------------------------------------------------------- */
 

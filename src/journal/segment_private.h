@@ -34,6 +34,7 @@ struct segment_entry {
     struct segment_info info;
     unsigned root;
     bool is_temp;    /* its name still ends in .new */
+    bool is_unsure;  /* found sealed, but maybe only in the page cache: segment_harden */
     bool is_leaving; /* being deleted: not found any more, but its name is still ours */
     struct segment_file *file; /* NULL when not open */
 };

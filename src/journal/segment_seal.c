@@ -135,6 +135,7 @@ int segment_seal(struct segment_dir *d, uint64_t number, uint64_t records_end, s
     if (e != NULL) {
         info_seal(&e->info, &w, records_end, rc < 0 ? info.bytes : footer_at(records_end) + footer.len);
         e->info.is_footless = rc < 0;
+        e->is_unsure = false;
     }
     pthread_mutex_unlock(&d->lock);
 out:
@@ -145,6 +146,53 @@ out:
     buf_free(&footer);
     footer_writer_free(&w);
     return rc == 0 ? 0 : err_prefix(err, "sealing segment %016" PRIx64 ": ", number);
+}
+
+/* Written again, not just synced: pages of a sync that failed count as clean. What stands before the trailer was synced
+ * before there was one. */
+static int trailer_again(int fd, const struct segment_info *info, struct err *err)
+{
+    unsigned char trailer[FOOTER_TRAILER_BYTES];
+    uint64_t at = info->bytes - sizeof(trailer), bad_bytes = 0;
+    int64_t n = file_read(fd, at, trailer, sizeof(trailer), &bad_bytes, err);
+    struct footer footer;
+
+    if (n < 0 || footer_peek(slice_of(trailer, (size_t)n), info->header.salt, info->bytes, &footer, err) < 0)
+        return -1;
+    return file_write(fd, at, trailer, sizeof(trailer), err) < 0 ? -1 : file_sync(fd, err);
+}
+
+int segment_harden(struct segment_dir *d, uint64_t number, struct err *err)
+{
+    struct segment_info info = { .bytes = 0 };
+    struct segment_entry *e;
+    struct segment_path path;
+    bool is_unsure = false;
+    int fd, rc;
+
+    ASSERT(!d->read_only);
+    pthread_mutex_lock(&d->lock);
+    e = segment_entry_find(d, number);
+    if (e != NULL) {
+        is_unsure = e->is_unsure;
+        info = e->info;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (!is_unsure)
+        return 0;
+    segment_path(&path, d, info.header.partition, number, info.header.kind, false);
+    fd = file_open(path.text, O_RDWR, err);
+    rc = fd < 0 ? -1 : trailer_again(fd, &info, err);
+    if (fd >= 0)
+        close(fd);
+    if (rc < 0)
+        return err_prefix(err, "segment %016" PRIx64 ": ", number);
+    pthread_mutex_lock(&d->lock);
+    e = segment_entry_find(d, number);
+    if (e != NULL)
+        e->is_unsure = false;
+    pthread_mutex_unlock(&d->lock);
+    return 0;
 }
 
 int segment_finish(struct segment_writer *w, struct footer_writer *footer, struct err *err)

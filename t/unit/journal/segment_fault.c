@@ -585,6 +585,59 @@ static void seal__that_failed_is_not_found_sealed(void **state)
     buf_free(&mem);
 }
 
+/* Calls of that kind, and the result, when segment 1 is made certain. */
+static int harden(struct segment_site *s, bool sync_fails, uint64_t *writes, uint64_t *syncs)
+{
+    int rc;
+
+    memset(&fault, 0, sizeof(fault));
+    fault.call = FDATASYNC;
+    fault.n = sync_fails;
+    fault.error = EIO;
+    fault.is_armed = true;
+    rc = segment_harden(s->dir, 1, NULL);
+    fault.is_armed = false;
+    *writes = fault.count[PWRITE];
+    *syncs = fault.count[FDATASYNC];
+    return rc;
+}
+
+static void harden__writes_the_trailer_that_was_found(void **state)
+{
+    static const struct {
+        bool reopens, sync_fails;
+        int rc;
+        uint64_t calls;
+    } rows[] = {
+        { false, false, 0, 0 }, /* this process sealed it */
+        { true, true, -1, 1 },  { false, true, -1, 1 },  { false, false, 0, 1 }, { false, false, 0, 0 },
+        { true, false, 0, 1 },  { false, false, 0, 0 },
+    };
+    struct buf before = BUF_INIT, after = BUF_INIT;
+    struct segment_site s;
+    uint64_t writes, syncs;
+
+    (void)state;
+    site_init(&s);
+    site_open(&s);
+    site_sealed(&s, 1, 10, 200);
+    site_get(&s, 0, "0000000000000001.seg", &before);
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        if (rows[i].reopens)
+            site_reopen(&s);
+        assert_int_equal(harden(&s, rows[i].sync_fails, &writes, &syncs), rows[i].rc);
+        assert_int_equal(writes, rows[i].calls);
+        assert_int_equal(syncs, rows[i].calls);
+    }
+    site_get(&s, 0, "0000000000000001.seg", &after);
+    assert_true(slice_eq(buf_slice(&before), buf_slice(&after)));
+    assert_int_equal(segment_drop(s.dir, 1, NULL), 0);
+    assert_int_equal(harden(&s, false, &writes, &syncs), 0); /* it has gone: nothing hangs on it */
+    buf_free(&before);
+    buf_free(&after);
+    site_free(&s);
+}
+
 static void read_all__counts_what_cannot_be_read(void **state)
 {
     struct segment_site s;
@@ -635,6 +688,7 @@ int main(void)
         cmocka_unit_test(writer_open__says_when_it_may_come_back),
         cmocka_unit_test(dir_foreign__knows_what_a_helper_made_meanwhile),
         cmocka_unit_test(seal__that_failed_is_not_found_sealed),
+        cmocka_unit_test(harden__writes_the_trailer_that_was_found),
         cmocka_unit_test(read_all__counts_what_cannot_be_read),
     };
 

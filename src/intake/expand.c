@@ -23,7 +23,7 @@ static bool was_asked(const struct expansion *x, const struct address *a)
     for (const struct question *q = x->seen; q != NULL; q = q->next)
         if (is_same(&q->address, a))
             return true;
-    for (const struct question *q = x->todo; q != NULL; q = q->next)
+    for (const struct question *q = x->unasked; q != NULL; q = q->next)
         if (is_same(&q->address, a))
             return true;
     return false;
@@ -35,8 +35,8 @@ static void ask_later(struct intake_tx *tx, const struct address *a, unsigned de
 
     q->address = *a;
     q->depth = depth;
-    q->next = tx->expansion.todo;
-    tx->expansion.todo = q;
+    q->next = tx->expansion.unasked;
+    tx->expansion.unasked = q;
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
@@ -363,8 +363,8 @@ static bool answer_take(struct intake_tx *tx, enum intake_reply *verdict)
     if (on_rcpt_answer(tx, &x->query, verdict))
         return true;
     x->seen = q->next;
-    q->next = x->todo;
-    x->todo = q;
+    q->next = x->unasked;
+    x->unasked = q;
     return false;
 }
 
@@ -381,10 +381,10 @@ static bool expand_turn(struct intake_tx *tx, enum intake_reply verdict)
 {
     struct expansion *x = &tx->expansion;
 
-    while (verdict == GOES_ON && x->todo != NULL) {
-        struct question *q = x->todo;
+    while (verdict == GOES_ON && x->unasked != NULL) {
+        struct question *q = x->unasked;
 
-        x->todo = q->next;
+        x->unasked = q->next;
         q->next = x->seen;
         x->seen = q;
         x->depth = q->depth;

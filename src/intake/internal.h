@@ -99,7 +99,7 @@ struct question {
 /* What a RCPT, or a MAIL whose sender must be the user's, is asking the directory. */
 struct expansion {
     bool is_sender_check;
-    struct question *todo;
+    struct question *unasked;
     struct question *seen; /* every address asked, so that circles end */
     unsigned depth; /* of the question under way */
     struct target *found; /* newest first */
